@@ -1,0 +1,172 @@
+"""Time every implementation of the operations side by side, on the shapes of real networks.
+
+    python benchmarks/compare.py                          every operation, one thread and all
+    python benchmarks/compare.py --op conv2d --threads 2  some operations, two threads
+    python benchmarks/compare.py --torch                  PyTorch beside them
+
+Rounds are interleaved (every candidate once a round) and medians are printed, with everything
+inside the call: checks, packing, padding, a fresh output. The columns "x numpy" (and "x torch") say
+how many times faster than the reference (than PyTorch) a backend is: above 1 it is faster.
+"""
+
+import os
+
+# Before NumPy loads: these halve OpenBLAS's speed where they are set for an older processor.
+os.environ.pop("OPENBLAS_CORETYPE", None)
+os.environ.pop("OPENBLAS_L2_SIZE", None)
+# BLAS's threads go to sleep at once when they have nothing to do: the next round is undisturbed.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import threadpoolctl
+
+import fastscratch as fs
+from fastscratch.dispatch.machine import processor_name, usable_processors
+from fastscratch.kernels.catalogue import OPS
+from fastscratch.kernels.problem import DenseProblem, Problem, WindowProblem
+from fastscratch.ops.explain import call_of
+from fastscratch.testing.cases import find_case, shapes_of
+from fastscratch.testing.inputs import make_inputs
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--op", default="", help="only operations whose name holds this")
+    parser.add_argument("--shape", default="", help="only shapes whose name holds this")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, usable_processors()])
+    parser.add_argument("--dtype", choices=("f32", "f64"), default="f32")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--torch", action="store_true", help="PyTorch beside the backends")
+    parser.add_argument("--json", type=Path, help="write the numbers here too")
+    options = parser.parse_args()
+
+    print(f"{processor_name()}, level {fs.show_config()['compiled level']}, {options.dtype}")
+    rows = []
+    for num_threads in dict.fromkeys(options.threads):
+        for op in OPS:
+            for name in shapes_of(op):
+                if options.op in op and options.shape in name:
+                    problem = find_case(op, name, options.dtype)
+                    row = time_problem(problem, num_threads, options.rounds, options.torch)
+                    rows.append({"op": op, "shape": name, "threads": num_threads, **row})
+                    print(line(rows[-1]), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return 0 if rows else 1
+
+
+def time_problem(problem: Problem, num_threads: int, rounds: int, torch: bool) -> dict[str, Any]:
+    """Median seconds of each candidate, and the speed-ups."""
+    arrays = make_inputs(problem)
+    call = call_of(problem, arrays)
+    candidates: dict[str, Callable[[], Any]] = {}
+    for backend in fs.available_backends():
+        candidates[backend] = partial(call, backend=backend)
+    if torch:
+        reference = torch_call(problem, arrays, num_threads)
+        if reference:
+            candidates["torch"] = reference
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    with fs.threads(num_threads), threadpoolctl.threadpool_limits(num_threads, user_api="blas"):
+        repeats = {}
+        for name, candidate in candidates.items():
+            candidate()  # compiles, and plans
+            repeats[name] = max(1, int(0.02 / max(time_calls(candidate, 1), 1e-7)))
+        for _ in range(rounds):
+            for name, candidate in candidates.items():
+                time.sleep(0.002)  # the pool of the last candidate stops spinning
+                candidate()
+                seconds[name].append(time_calls(candidate, min(repeats[name], 2000)))
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    spec = OPS[problem.op]
+    return {
+        "problem": str(problem),
+        "seconds": medians,
+        "gflops": {name: spec.flops(problem) / value / 1e9 for name, value in medians.items()},
+        "GB/s": {name: spec.nbytes(problem) / value / 1e9 for name, value in medians.items()},
+    }
+
+
+def time_calls(candidate: Callable[[], Any], repeats: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repeats):
+        candidate()
+    return (time.perf_counter() - start) / repeats
+
+
+def torch_call(problem: Problem, arrays: dict[str, Any], num_threads: int) -> Any:
+    """The same computation in PyTorch, or None where it has no such call."""
+    import torch
+    import torch.nn.functional as F
+
+    torch.set_num_threads(num_threads)
+    t = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    if isinstance(problem, DenseProblem):
+        calls = {
+            "dense_forward": lambda: torch.addmm(t["bias"], t["x"], t["weight"]),
+            "dense_backward_input": lambda: t["dout"] @ t["weight"].T,
+            "dense_backward_weight": lambda: (t["x"].T @ t["dout"], t["dout"].sum(0)),
+        }
+        return calls[problem.op]
+    p: WindowProblem = problem
+    top, bottom, left, right = p.padding
+    if top != bottom or left != right:
+        return None
+    pad = (top, left)
+    if "conv2d" in p.op:
+        if p.op == "conv2d_forward":
+            return lambda: F.conv2d(
+                t["x"], t["weight"], t["bias"], p.stride, pad, p.dilation, p.groups
+            )
+        x = t.get("x", torch.empty(p.N, p.C, p.H, p.W, dtype=t["dout"].dtype))
+        shape = (p.OC, p.C // p.groups, *p.kernel_size)
+        weight = t.get("weight", torch.empty(shape, dtype=x.dtype))
+        mask = [p.op.endswith("input"), p.op.endswith("weight"), p.op.endswith("weight")]
+        return lambda: torch.ops.aten.convolution_backward(
+            t["dout"], x, weight, [p.OC], p.stride, pad, p.dilation, False, [0, 0], p.groups, mask
+        )
+    ceil = p.rounding == "ceil"
+    k, s, count = p.kernel_size, p.stride, p.count_include_pad
+    if p.op == "max_pool2d_forward":
+        return lambda: F.max_pool2d(t["x"], k, s, pad, p.dilation, ceil, return_indices=True)
+    if p.op == "max_pool2d_backward":
+        x = torch.randn(p.N, p.C, p.H, p.W, dtype=t["dout"].dtype)
+        _, indices = F.max_pool2d(x, k, s, pad, p.dilation, ceil, return_indices=True)
+        return lambda: torch.ops.aten.max_pool2d_with_indices_backward(
+            t["dout"], x, k, s, pad, p.dilation, ceil, indices
+        )
+    if p.op == "avg_pool2d_forward":
+        return lambda: F.avg_pool2d(t["x"], k, s, pad, ceil, count)
+    if p.op == "avg_pool2d_backward":
+        x = torch.empty(p.N, p.C, p.H, p.W, dtype=t["dout"].dtype)
+        return lambda: torch.ops.aten.avg_pool2d_backward(
+            t["dout"], x, k, s, pad, ceil, count, None
+        )
+    if p.op == "im2col":
+        return lambda: F.unfold(t["x"], p.kernel_size, p.dilation, pad, p.stride)
+    return None
+
+
+def line(row: dict[str, Any]) -> str:
+    parts = [f"{row['op']:24} {row['shape']:12} {row['threads']} thr"]
+    seconds = row["seconds"]
+    for name, value in seconds.items():
+        text = f"{name} {value * 1e3:9.3f} ms {row['gflops'][name]:6.1f} GF/s"
+        for judge in ("numpy", "torch"):
+            if judge in seconds and name not in ("numpy", "torch"):
+                text += f" {seconds[judge] / value:6.2f} x {judge}"
+        parts.append(text)
+    return " | ".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

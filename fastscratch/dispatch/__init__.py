@@ -1,0 +1,35 @@
+"""Which implementation runs: the settings, the choice, its explanation, and the machine."""
+
+from fastscratch.dispatch.choose import Choice, choose
+from fastscratch.dispatch.explain import Config, Explanation, explain_problem, show_config
+from fastscratch.dispatch.machine import single_blas_thread
+from fastscratch.dispatch.registry import available_backends, register_kernel, unregister_kernel
+from fastscratch.dispatch.settings import (
+    current_settings,
+    get_num_threads,
+    prefer_backend,
+    record_choices,
+    set_num_threads,
+    threads,
+    use_backend,
+)
+
+__all__ = [
+    "Choice",
+    "Config",
+    "Explanation",
+    "available_backends",
+    "choose",
+    "current_settings",
+    "explain_problem",
+    "get_num_threads",
+    "prefer_backend",
+    "record_choices",
+    "register_kernel",
+    "set_num_threads",
+    "show_config",
+    "single_blas_thread",
+    "threads",
+    "unregister_kernel",
+    "use_backend",
+]

@@ -1,0 +1,13 @@
+"""Every operation as a kernel that Numba compiles at its first call.
+
+The modules are those of ``numpy_ref`` and ``cython_ext``; what stands under them::
+
+    conv2d                       pool2d        dense      im2col       the kernels, plain Python
+    correlate  correlate_weight  pool2d_max    matmul                  drivers: one worker's share
+    planes     planes_weight     pool2d_avg                            of the tasks of a problem
+    phases   window   tile       pool_tile     lines                   what drivers are made of
+    scratch  compile  machine                                          memory, compiler, processor
+
+A kernel looks up (or makes) the plan of its problem, checks out scratch memory and runs its
+drivers. This file imports nothing, so that looking at the package does not import Numba.
+"""

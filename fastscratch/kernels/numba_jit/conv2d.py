@@ -1,0 +1,116 @@
+"""Convolution by register tiles on local images: no matrix of columns is made."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from fastscratch.kernels.numba_jit import correlate, correlate_weight, planes, planes_weight
+from fastscratch.kernels.numba_jit.compile import usable_workers
+from fastscratch.kernels.numba_jit.phases import (
+    Correlation,
+    backward_correlation,
+    forward_correlation,
+)
+from fastscratch.kernels.numba_jit.scratch import Scratch
+from fastscratch.kernels.numba_jit.tile import PIXEL_ROWS
+from fastscratch.types import Array, Padding, Pair
+
+
+def conv2d_forward(
+    x: Array, weight: Array, bias: Array, y: Array, stride: Pair, padding: Padding,
+    dilation: Pair, groups: int, num_threads: int,
+) -> None:  # fmt: skip
+    """y[n, oc, oh, ow] = bias[oc] + sum over c, kh, kw of x[n, c, ih, iw]*weight[oc, c, kh, kw]."""
+    plan = _plan_forward(
+        x.shape, weight.shape, y.shape, stride, padding, dilation, groups, x.dtype
+    )
+    _run(plan, x, weight, bias, y, num_threads)
+
+
+def conv2d_backward_input(
+    dout: Array, weight: Array, dx: Array, stride: Pair, padding: Padding, dilation: Pair,
+    groups: int, num_threads: int,
+) -> None:  # fmt: skip
+    """dx[n, c, ih, iw] = sum of dout[n, oc, oh, ow]*weight[oc, c, kh, kw] over its windows."""
+    plan = _plan_backward_input(
+        dout.shape, weight.shape, dx.shape, stride, padding, dilation, groups, dout.dtype
+    )
+    _run(plan, dout, weight, np.zeros(dx.shape[1], dx.dtype), dx, num_threads)
+
+
+def conv2d_backward_weight(
+    dout: Array, x: Array, dw: Array, db: Array, stride: Pair, padding: Padding,
+    dilation: Pair, groups: int, num_threads: int,
+) -> None:  # fmt: skip
+    """dw[oc, c, kh, kw] = sum over n, oh, ow of dout[n, oc, oh, ow]*x[n, c, ih, iw]; db."""
+    plan = _plan_backward_weight(
+        dout.shape, x.shape, dw.shape, stride, padding, dilation, groups, x.dtype
+    )
+    dtype = x.dtype
+    workers = usable_workers(num_threads)
+    if isinstance(plan, planes_weight.Plan):
+        with Scratch(dtype, workers * plan.local_size, workers * plan.line_size) as pieces:
+            local, line, _ = pieces
+            planes_weight.correlate_planes_weight(
+                workers, dout, x, dw, db, local, line, plan.adding
+            )
+        return
+    with Scratch(
+        dtype, plan.partial_size, plan.bias_sums_size, workers * plan.local_size,
+        workers * plan.turned_size, offsets=workers * plan.pixels_size,
+    ) as pieces:  # fmt: skip
+        partial, bias_sums, *rest = pieces
+        correlate_weight.correlate_weight(workers, dout, x, partial, bias_sums, *rest, plan.adding)
+        correlate_weight.gather(workers, dw, db, partial, bias_sums, plan.gathering)
+
+
+def _run(
+    plan: correlate.Plan | planes.Plan, source: Array, weight: Array, bias: Array, out: Array,
+    num_threads: int,
+) -> None:  # fmt: skip
+    """Forward and backward input: the driver that the plan is made for, with its scratch."""
+    dtype = source.dtype
+    workers = usable_workers(num_threads)
+    sizes = plan.packed_size, workers * plan.local_size, workers * plan.sums_size
+    if isinstance(plan, planes.Plan):
+        with Scratch(dtype, *sizes) as (packed, local, sums, _):
+            planes.pack(workers, weight, packed, plan.packing)
+            planes.correlate_planes(
+                workers, source, packed, bias, out, local, sums, plan.computing
+            )
+        return
+    with Scratch(dtype, *sizes, offsets=workers * plan.pixels_size) as (packed, *pieces):
+        correlate.pack(workers, weight, packed, plan.packing)
+        correlate.correlate(workers, source, packed, bias, out, *pieces, plan.computing)
+
+
+@lru_cache(maxsize=256)
+def _plan_forward(
+    x: tuple[int, ...], weight: tuple[int, ...], y: tuple[int, ...], stride: Pair,
+    padding: Padding, dilation: Pair, groups: int, dtype: np.dtype[np.floating],
+) -> correlate.Plan | planes.Plan:  # fmt: skip
+    return _plan(forward_correlation(x, weight, y, stride, padding, dilation, groups), dtype)
+
+
+@lru_cache(maxsize=256)
+def _plan_backward_input(
+    dout: tuple[int, ...], weight: tuple[int, ...], dx: tuple[int, ...], stride: Pair,
+    padding: Padding, dilation: Pair, groups: int, dtype: np.dtype[np.floating],
+) -> correlate.Plan | planes.Plan:  # fmt: skip
+    return _plan(backward_correlation(dout, weight, dx, stride, padding, dilation, groups), dtype)
+
+
+def _plan(c: Correlation, dtype: np.dtype[np.floating]) -> correlate.Plan | planes.Plan:
+    """With few output channels in a group, vectors run along pixels instead."""
+    return planes.plan(c, dtype) if c.channels[1] <= PIXEL_ROWS else correlate.plan(c, dtype)
+
+
+@lru_cache(maxsize=256)
+def _plan_backward_weight(
+    dout: tuple[int, ...], x: tuple[int, ...], dw: tuple[int, ...], stride: Pair,
+    padding: Padding, dilation: Pair, groups: int, dtype: np.dtype[np.floating],
+) -> correlate_weight.Plan | planes_weight.Plan:  # fmt: skip
+    """With few output channels in each of many groups, sums run along pixels."""
+    if planes_weight.suits(dw[0] // groups, groups):
+        return planes_weight.plan(dout, x, dw, stride, padding, dilation, groups, dtype)
+    return correlate_weight.plan(dout, x, dw, stride, padding, dilation, groups, dtype)

@@ -1,0 +1,72 @@
+"""Maximum and average over the windows of an image: the kernels, and what their drivers share."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from fastscratch.kernels.numba_jit import pool2d_avg, pool2d_max
+from fastscratch.kernels.numba_jit.compile import usable_workers
+from fastscratch.kernels.numba_jit.scratch import Scratch
+from fastscratch.types import Array, Padding, Pair
+
+
+def max_pool2d_forward(
+    x: Array, y: Array, argmax: Array, kernel_size: Pair, stride: Pair, padding: Padding,
+    dilation: Pair, num_threads: int,
+) -> None:  # fmt: skip
+    """y = the maximum of each window, argmax = kh*KW + kw of the first element that is it."""
+    extents = pool2d_max.extents_of(x.shape, y.shape, kernel_size, stride, padding, dilation)
+    workers = usable_workers(num_threads)
+    offsets = pool2d_max.tap_offsets(extents)
+    pool2d_max.find(workers, x, y, argmax, offsets, extents, window=argmax.dtype.char)
+
+
+def max_pool2d_backward(
+    dout: Array, argmax: Array, dx: Array, kernel_size: Pair, stride: Pair, padding: Padding,
+    dilation: Pair, num_threads: int,
+) -> None:  # fmt: skip
+    """dx[the element that argmax names] += dout."""
+    extents = pool2d_max.extents_of(dx.shape, dout.shape, kernel_size, stride, padding, dilation)
+    workers = usable_workers(num_threads)
+    pool2d_max.scatter(workers, dout, argmax, dx, extents, window=argmax.dtype.char)
+
+
+def avg_pool2d_forward(
+    x: Array, y: Array, kernel_size: Pair, stride: Pair, padding: Padding,
+    count_include_pad: bool, num_threads: int,
+) -> None:  # fmt: skip
+    """y = the sum of each window over the number of its elements."""
+    extents = pool2d_avg.extents_of(x.shape, y.shape, kernel_size, stride, padding)
+    offsets = pool2d_avg.tap_offsets(extents)
+    rows, cols = _counts(x.shape, y.shape, kernel_size, stride, padding, count_include_pad, x.dtype)
+    pool2d_avg.average(usable_workers(num_threads), x, y, rows, cols, offsets, extents)
+
+
+def avg_pool2d_backward(
+    dout: Array, dx: Array, kernel_size: Pair, stride: Pair, padding: Padding,
+    count_include_pad: bool, num_threads: int,
+) -> None:  # fmt: skip
+    """dx = dout over the number of elements, added to every element of its window."""
+    extents = pool2d_avg.extents_of(dx.shape, dout.shape, kernel_size, stride, padding)
+    rows, cols = _counts(
+        dx.shape, dout.shape, kernel_size, stride, padding, count_include_pad, dx.dtype
+    )
+    workers = usable_workers(num_threads)
+    with Scratch(dx.dtype, workers * extents.line) as (lines, _):
+        pool2d_avg.spread(workers, dout, dx, rows, cols, lines, extents)
+
+
+@lru_cache(maxsize=256)
+def _counts(
+    x: tuple[int, ...], y: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Padding,
+    count_include_pad: bool, dtype: np.dtype[np.floating],
+) -> tuple[Array, Array]:  # fmt: skip
+    """Rows and columns that each window counts; their product is what it is divided by."""
+    counts = []
+    for axis in range(2):
+        before, after = padding[2 * axis : 2 * axis + 2] if count_include_pad else (0, 0)
+        start = np.arange(y[2 + axis]) * stride[axis] - padding[2 * axis]
+        first = np.maximum(start, -before)
+        last = np.minimum(start + kernel_size[axis], x[2 + axis] + after)
+        counts.append((last - first).astype(dtype))
+    return counts[0], counts[1]

@@ -1,0 +1,182 @@
+"""The register tile: a block of sums of products that stays in vector registers.
+
+Its twin is ``src_kernels/tile.h``. Two forms, both ``out[r, :] += sum over k of a[r, k]*b[k, :]``
+for ``k`` in ``[start, stop)``; one broadcasts pixels (or rows of a batch) over vectors of output
+channels, the other broadcasts weights over vectors of pixels::
+
+    tile_rows     a[a_start + row_offsets[row_start + r] + k_offsets[k]]    b[b_start + k*b_stride]
+    tile_pixels   a[a_start + r*a_stride + k]                      b[b_start + k_offsets[k]]
+
+All loads and stores are aligned to the element only. The accumulators are phi values of a loop
+that is emitted here: left to an array and the optimiser, they go through memory.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from fastscratch.kernels.numba_jit.compile import JIT, intrinsic
+from fastscratch.kernels.numba_jit.machine import FUSED, ROWS, VECTOR_BYTES
+from fastscratch.kernels.numba_jit.vectors import (
+    Emitter,
+    lanes_of,
+    pointers,
+    switch,
+)
+from fastscratch.types import Array
+
+PIXEL_VECTORS = (0, 8, 6, 4, 3)
+"""Vectors of pixels that `tile_pixels` takes at once, by its number of rows."""
+
+PIXEL_ROWS = len(PIXEL_VECTORS) - 1
+"""Rows that `tile_pixels` takes at most."""
+
+_INT = ir.IntType(64)
+
+
+def make_tiles(vector_bytes: int, rows_max: int, fused: bool) -> tuple[Any, Any, Any]:
+    """``tile_rows``, ``tile_pixels`` and ``transpose_block`` for vectors of a width."""
+
+    @intrinsic
+    def tile_rows(  # type: ignore[no-untyped-def]
+        context, rows, a, a_start, row_offsets, row_start, k_offsets, k_start, k_stop,
+        b, b_start, b_stride, out, out_start, out_stride,
+    ):  # fmt: skip
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            (
+                rows, a, a_start, row_offsets, row_start, k_offsets, k_start, k_stop,
+                b, b_start, b_stride, out, out_start, out_stride,
+            ) = arguments  # fmt: skip
+            pointer = pointers(context, builder, signature)
+            a = builder.gep(pointer(1, a), [a_start])
+            row_offsets = builder.gep(pointer(3, row_offsets), [row_start])
+            k_offsets = pointer(5, k_offsets)
+            b = builder.gep(pointer(8, b), [b_start])
+            out = builder.gep(pointer(11, out), [out_start])
+            emitter = Emitter(builder, signature.args[1].dtype, vector_bytes, fused)
+
+            def emit(count: int) -> None:
+                bases = [
+                    builder.gep(a, [builder.load(builder.gep(row_offsets, [_INT(r)]))])
+                    for r in range(count)
+                ]
+
+                def operands(k: Any) -> tuple[list[Any], Any]:
+                    offset = builder.load(builder.gep(k_offsets, [k]))
+                    scalars = [builder.gep(base, [offset]) for base in bases]
+                    return scalars, builder.gep(b, [builder.mul(k, b_stride)])
+
+                sums = emitter.sums(count, 2, k_start, k_stop, operands)
+                emitter.add(sums, out, out_stride)
+
+            switch(builder, rows, range(1, rows_max + 1), emit)
+            return context.get_dummy_value()
+
+        arguments = (
+            rows, a, a_start, row_offsets, row_start, k_offsets, k_start, k_stop,
+            b, b_start, b_stride, out, out_start, out_stride,
+        )  # fmt: skip
+        return types.void(*arguments), generate
+
+    @intrinsic
+    def tile_pixels(  # type: ignore[no-untyped-def]
+        context, rows, a, a_start, a_stride, k_offsets, k_start, k_stop,
+        b, b_start, out, out_start, out_stride,
+    ):  # fmt: skip
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            (
+                rows, a, a_start, a_stride, k_offsets, k_start, k_stop,
+                b, b_start, out, out_start, out_stride,
+            ) = arguments  # fmt: skip
+            pointer = pointers(context, builder, signature)
+            a = builder.gep(pointer(1, a), [a_start])
+            k_offsets = pointer(4, k_offsets)
+            b = builder.gep(pointer(7, b), [b_start])
+            out = builder.gep(pointer(9, out), [out_start])
+            emitter = Emitter(builder, signature.args[1].dtype, vector_bytes, fused)
+
+            def emit(count: int) -> None:
+                bases = [
+                    builder.gep(a, [builder.mul(a_stride, _INT(r))]) for r in range(count)
+                ]
+
+                def operands(k: Any) -> tuple[list[Any], Any]:
+                    offset = builder.load(builder.gep(k_offsets, [k]))
+                    return [builder.gep(base, [k]) for base in bases], builder.gep(b, [offset])
+
+                sums = emitter.sums(count, PIXEL_VECTORS[count], k_start, k_stop, operands)
+                emitter.add(sums, out, out_stride)
+
+            switch(builder, rows, range(1, PIXEL_ROWS + 1), emit)
+            return context.get_dummy_value()
+
+        arguments = (
+            rows, a, a_start, a_stride, k_offsets, k_start, k_stop,
+            b, b_start, out, out_start, out_stride,
+        )  # fmt: skip
+        return types.void(*arguments), generate
+
+    @intrinsic
+    def transpose_block(context, src, src_start, src_stride, dst, dst_start, dst_stride):  # type: ignore[no-untyped-def]
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            src, src_start, src_stride, dst, dst_start, dst_stride = arguments
+            pointer = pointers(context, builder, signature)
+            src = builder.gep(pointer(0, src), [src_start])
+            dst = builder.gep(pointer(3, dst), [dst_start])
+            emitter = Emitter(builder, signature.args[0].dtype, vector_bytes, fused)
+            rows = [
+                emitter.load(builder.gep(src, [builder.mul(src_stride, _INT(r))]), 0)
+                for r in range(emitter.lanes)
+            ]
+            for r, row in enumerate(emitter.transposed(rows)):
+                emitter.store(row, builder.gep(dst, [builder.mul(dst_stride, _INT(r))]), 0)
+            return context.get_dummy_value()
+
+        arguments = src, src_start, src_stride, dst, dst_start, dst_stride
+        return types.void(*arguments), generate
+
+    return tile_rows, tile_pixels, transpose_block
+
+
+def plain_tile_rows(
+    rows: int, a: Array, a_start: int, row_offsets: Array, row_start: int, k_offsets: Array,
+    k_start: int, k_stop: int, b: Array, b_start: int, b_stride: int,
+    out: Array, out_start: int, out_stride: int,
+) -> None:  # fmt: skip
+    """`tile_rows` as plain loops: what it means, and what runs with the JIT off."""
+    width = 2 * lanes_of(a)
+    for r in range(rows):
+        target = out[out_start + r * out_stride :][:width]
+        for k in range(k_start, k_stop):
+            factor = a[a_start + row_offsets[row_start + r] + k_offsets[k]]
+            target += factor * b[b_start + k * b_stride :][:width]
+
+
+def plain_tile_pixels(
+    rows: int, a: Array, a_start: int, a_stride: int, k_offsets: Array, k_start: int, k_stop: int,
+    b: Array, b_start: int, out: Array, out_start: int, out_stride: int,
+) -> None:  # fmt: skip
+    """`tile_pixels` as plain loops."""
+    width = PIXEL_VECTORS[rows] * lanes_of(a)
+    for r in range(rows):
+        target = out[out_start + r * out_stride :][:width]
+        for k in range(k_start, k_stop):
+            target += a[a_start + r * a_stride + k] * b[b_start + k_offsets[k] :][:width]
+
+
+def plain_transpose_block(
+    src: Array, src_start: int, src_stride: int, dst: Array, dst_start: int, dst_stride: int
+) -> None:
+    """`transpose_block` as plain loops: dst[c, r] = src[r, c] for a square of vectors."""
+    side = lanes_of(src)
+    for r in range(side):
+        for c in range(side):
+            dst[dst_start + c * dst_stride + r] = src[src_start + r * src_stride + c]
+
+
+if JIT:
+    tile_rows, tile_pixels, transpose_block = make_tiles(VECTOR_BYTES, ROWS, FUSED)
+else:
+    tile_rows, tile_pixels = plain_tile_rows, plain_tile_pixels
+    transpose_block = plain_transpose_block

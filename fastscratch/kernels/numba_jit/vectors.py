@@ -1,0 +1,219 @@
+"""Vector code, emitted through LLVM: what tiles and lines are made of.
+
+All loads and stores are aligned to the element only.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from fastscratch.kernels.numba_jit.compile import JIT, intrinsic
+from fastscratch.kernels.numba_jit.machine import VECTOR_BYTES
+from fastscratch.types import Array
+
+_INT = ir.IntType(64)
+
+
+class Emitter:
+    """Emits vector code for one element type through an LLVM builder."""
+
+    def __init__(self, builder: Any, dtype: Any, vector_bytes: int, fused: bool):
+        self.builder = builder
+        self.itemsize = dtype.bitwidth // 8
+        self.lanes = vector_bytes // self.itemsize
+        self.scalar = ir.FloatType() if self.itemsize == 4 else ir.DoubleType()
+        self.vector = ir.VectorType(self.scalar, self.lanes)
+        self.undefined = ir.Constant(self.vector, ir.Undefined)
+        self.fma = None
+        if fused:
+            self.fma = cgutils.get_or_insert_function(
+                builder.module,
+                ir.FunctionType(self.vector, [self.vector] * 3),
+                f"llvm.fma.v{self.lanes}f{self.itemsize * 8}",
+            )
+
+    def load(self, pointer: Any, index: int) -> Any:
+        """Load vector ``index`` behind a pointer to elements."""
+        return self.builder.load(self._vector(pointer, index), align=self.itemsize)
+
+    def store(self, value: Any, pointer: Any, index: int) -> None:
+        """Store vector ``index`` behind a pointer to elements."""
+        self.builder.store(value, self._vector(pointer, index), align=self.itemsize)
+
+    def broadcast(self, pointer: Any) -> Any:
+        """A vector full of the element at a pointer."""
+        return self.splat(self.builder.load(pointer, align=self.itemsize))
+
+    def splat(self, scalar: Any) -> Any:
+        """A vector full of a value."""
+        builder = self.builder
+        one = builder.insert_element(self.undefined, scalar, ir.IntType(32)(0))
+        return builder.shuffle_vector(one, self.undefined, _mask([0] * self.lanes))
+
+    def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+        """a*b + c, rounded once where the processor can."""
+        if self.fma is not None:
+            return self.builder.call(self.fma, [a, b, c])
+        return self.builder.fadd(self.builder.fmul(a, b), c)
+
+    def sums(
+        self, rows: int, vectors: int, start: Any, stop: Any,
+        operands: Callable[[Any], tuple[list[Any], Any]],
+    ) -> list[list[Any]]:  # fmt: skip
+        """The loop: ``rows`` by ``vectors`` sums over k; ``operands(k)`` gives the pointers."""
+        builder = self.builder
+        before = builder.block
+        loop = builder.append_basic_block("tile.loop")
+        after = builder.append_basic_block("tile.done")
+        builder.cbranch(builder.icmp_signed("<", start, stop), loop, after)
+        zero = ir.Constant(self.vector, [0.0] * self.lanes)
+
+        builder.position_at_end(loop)
+        k = builder.phi(_INT)
+        k.add_incoming(start, before)
+        sums = [[builder.phi(self.vector) for _ in range(vectors)] for _ in range(rows)]
+        scalars, b = operands(k)
+        columns = [self.load(b, v) for v in range(vectors)]
+        results = []
+        for row, scalar in zip(sums, scalars, strict=True):
+            factor = self.broadcast(scalar)
+            results.append(
+                [self.multiply_add(factor, b, c) for b, c in zip(columns, row, strict=True)]
+            )
+        following = builder.add(k, _INT(1))
+        k.add_incoming(following, loop)
+        builder.cbranch(builder.icmp_signed("<", following, stop), loop, after)
+
+        builder.position_at_end(after)
+        finals = [[builder.phi(self.vector) for _ in range(vectors)] for _ in range(rows)]
+        for r in range(rows):
+            for v in range(vectors):
+                sums[r][v].add_incoming(zero, before)
+                sums[r][v].add_incoming(results[r][v], loop)
+                finals[r][v].add_incoming(zero, before)
+                finals[r][v].add_incoming(results[r][v], loop)
+        return finals
+
+    def add(self, sums: list[list[Any]], out: Any, stride: Any) -> None:
+        """out[r, :] += sums[r]."""
+        builder = self.builder
+        for r, row in enumerate(sums):
+            target = builder.gep(out, [builder.mul(stride, _INT(r))])
+            for v, value in enumerate(row):
+                self.store(builder.fadd(self.load(target, v), value), target, v)
+
+    def transposed(self, rows: list[Any]) -> list[Any]:
+        """The transpose of a square of vectors: log2(lanes) rounds of exchanges at a distance."""
+        half = 1
+        while half < self.lanes:
+            low = [i + (self.lanes - half if i & half else 0) for i in range(self.lanes)]
+            high = [i + (self.lanes if i & half else half) for i in range(self.lanes)]
+            rows = list(rows)
+            for r in range(self.lanes):
+                if not r & half:
+                    first, second = rows[r], rows[r + half]
+                    rows[r] = self.builder.shuffle_vector(first, second, _mask(low))
+                    rows[r + half] = self.builder.shuffle_vector(first, second, _mask(high))
+            half *= 2
+        return rows
+
+    def _vector(self, pointer: Any, index: int) -> Any:
+        element = _element(self.builder, pointer, index * self.lanes)
+        return self.builder.bitcast(element, self.vector.as_pointer())
+
+
+def _mask(indices: list[int]) -> Any:
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(indices)), indices)
+
+
+def _element(builder: Any, pointer: Any, index: int) -> Any:
+    return builder.gep(pointer, [_INT(index)])
+
+
+def pointers(context: Any, builder: Any, signature: Any) -> Callable[[int, Any], Any]:
+    """From an argument's position and value to the pointer to its elements."""
+
+    def pointer(position: int, value: Any) -> Any:
+        return context.make_array(signature.args[position])(context, builder, value).data
+
+    return pointer
+
+
+def switch(
+    builder: Any, value: Any, cases: Iterable[int], emit: Callable[[int], None],
+    otherwise: Callable[[], None] | None = None,
+) -> None:  # fmt: skip
+    """Emit code for each of some values, of which one is chosen at run time."""
+    end = builder.append_basic_block("switch.end")
+    default = builder.append_basic_block("switch.other") if otherwise else end
+    chosen = builder.switch(value, default)
+    for case in cases:
+        block = builder.append_basic_block(f"switch.{case}")
+        chosen.add_case(value.type(case), block)
+        builder.position_at_end(block)
+        emit(case)
+        builder.branch(end)
+    if otherwise:
+        builder.position_at_end(default)
+        otherwise()
+        builder.branch(end)
+    builder.position_at_end(end)
+
+
+@intrinsic
+def _lanes(typing_context, array):  # type: ignore[no-untyped-def]
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _INT(VECTOR_BYTES // (signature.args[0].dtype.bitwidth // 8))
+
+    return types.intp(array), generate
+
+
+@intrinsic
+def _move_vector(typing_context, src, src_start, dst, dst_start):  # type: ignore[no-untyped-def]
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        src, src_start, dst, dst_start = arguments
+        pointer = pointers(context, builder, signature)
+        emitter = Emitter(builder, signature.args[0].dtype, VECTOR_BYTES, False)
+        vector = emitter.load(builder.gep(pointer(0, src), [src_start]), 0)
+        emitter.store(vector, builder.gep(pointer(2, dst), [dst_start]), 0)
+        return context.get_dummy_value()
+
+    return types.void(src, src_start, dst, dst_start), generate
+
+
+@intrinsic
+def _fill_vector(typing_context, dst, dst_start, value):  # type: ignore[no-untyped-def]
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        dst, dst_start, value = arguments
+        pointer = pointers(context, builder, signature)
+        emitter = Emitter(builder, signature.args[0].dtype, VECTOR_BYTES, False)
+        emitter.store(emitter.splat(value), builder.gep(pointer(0, dst), [dst_start]), 0)
+        return context.get_dummy_value()
+
+    return types.void(dst, dst_start, dst.dtype), generate
+
+
+def lanes_of(array: Array | np.dtype[Any]) -> int:
+    """Elements of a vector, for an array or a dtype; `lanes` is a constant in compiled code."""
+    return VECTOR_BYTES // array.itemsize
+
+
+def plain_move_vector(src: Array, src_start: int, dst: Array, dst_start: int) -> None:
+    """Copy one vector."""
+    side = lanes_of(src)
+    dst[dst_start : dst_start + side] = src[src_start : src_start + side]
+
+
+def plain_fill_vector(dst: Array, dst_start: int, value: float) -> None:
+    """Fill one vector."""
+    dst[dst_start : dst_start + lanes_of(dst)] = value
+
+
+if JIT:
+    lanes, move_vector, fill_vector = _lanes, _move_vector, _fill_vector
+else:
+    lanes, move_vector, fill_vector = lanes_of, plain_move_vector, plain_fill_vector

@@ -1,0 +1,87 @@
+"""Copying into the forms that the tile reads: zero-padded local images, transposed blocks."""
+
+from fastscratch.kernels.numba_jit.compile import inner
+from fastscratch.kernels.numba_jit.lines import copy_line, copy_steps, get, put, zero_line
+from fastscratch.kernels.numba_jit.tile import transpose_block
+from fastscratch.kernels.numba_jit.vectors import lanes
+from fastscratch.types import Array
+
+
+@inner
+def copy_window(
+    x: Array, x_start: int, H: int, W: int, ih_start: int, iw_start: int, channels: int,
+    local: Array, local_start: int, height: int, width: int, channel_stride: int,
+) -> None:  # fmt: skip
+    """local[c, r, q] = x[c, ih_start + r, iw_start + q], and 0 where that lies outside x."""
+    before = min(max(-iw_start, 0), width)
+    after = min(max(W - iw_start, before), width)
+    for c in range(channels):
+        for r in range(height):
+            ih = ih_start + r
+            target = local_start + c * channel_stride + r * width
+            if ih < 0 or ih >= H:
+                zero_line(local, target, width)
+                continue
+            source = x_start + (c * H + ih) * W + iw_start
+            zero_line(local, target, before)
+            copy_line(x, source + before, local, target + before, after - before)
+            zero_line(local, target + after, width - after)
+
+
+@inner
+def copy_window_split(
+    x: Array, x_start: int, H: int, W: int, ih_start: int, iw_start: int, channels: int,
+    local: Array, local_start: int, height: int, width: int, channel_stride: int,
+    step_h: int, step_w: int, part_height: int, part_width: int,
+) -> None:  # fmt: skip
+    """`copy_window` taken apart: element (r, q) goes to part (r % step_h, q % step_w).
+
+    Each part is an image of its own, in which pixels that windows ``step`` apart see are
+    neighbours.
+    """
+    part = part_height * part_width
+    for c in range(channels):
+        for r in range(height):
+            ih = ih_start + r
+            inside = 0 <= ih < H
+            for q in range(step_w):
+                target = (
+                    local_start + c * channel_stride
+                    + (r % step_h * step_w + q) * part + r // step_h * part_width
+                )  # fmt: skip
+                count = (width - q + step_w - 1) // step_w
+                if not inside:
+                    zero_line(local, target, count)
+                    continue
+                first = iw_start + q
+                before = min(max((-first + step_w - 1) // step_w, 0), count)
+                after = min(max((W - first + step_w - 1) // step_w, before), count)
+                source = x_start + (c * H + ih) * W + first + before * step_w
+                zero_line(local, target, before)
+                if step_w == 1:
+                    copy_line(x, source, local, target + before, after - before)
+                else:
+                    copy_steps(x, source, step_w, local, target + before, 1, after - before)
+                zero_line(local, target + after, count - after)
+
+
+@inner
+def transpose(
+    src: Array, src_start: int, src_stride: int, rows: int, cols: int,
+    dst: Array, dst_start: int, dst_stride: int,
+) -> None:  # fmt: skip
+    """dst[c, r] = src[r, c], by squares of vectors, and element by element at the rims."""
+    side = lanes(src)
+    whole_rows, whole_cols = rows // side * side, cols // side * side
+    for c in range(0, whole_cols, side):
+        for r in range(0, whole_rows, side):
+            transpose_block(
+                src, src_start + r * src_stride + c, src_stride,
+                dst, dst_start + c * dst_stride + r, dst_stride,
+            )  # fmt: skip
+    for c in range(whole_cols, cols):
+        for r in range(whole_rows):
+            put(dst, dst_start + c * dst_stride + r, get(src, src_start + r * src_stride + c))
+    for r in range(whole_rows, rows):
+        for c in range(cols):
+            put(dst, dst_start + c * dst_stride + r, get(src, src_start + r * src_stride + c))

@@ -1,0 +1,209 @@
+"""What an operation is asked to compute, in one written form.
+
+A problem is everything that matters to the choice and the speed of a kernel, and nothing else::
+
+    conv2d_forward:f32:n8c64h56w56:oc128k3s2p1
+    max_pool2d_backward:f64:n2c3h7w9:k3x2s2p1x0ceil
+    dense_forward:f32:n100i784:o50
+
+Pairs are ``h x w`` and shrink to one number where both agree; padding is one number, ``h x w`` or
+``top x bottom x left x right``. ``d`` (dilation) and ``g`` (groups) are left out at 1, and a word
+closes the form where windows do not fit exactly (``floor``, ``ceil``) or where average pooling
+leaves the padding out of its divisor (``nopad``).
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastscratch.errors import ArgumentError
+from fastscratch.kernels.geometry import ROUNDINGS, output_extents
+from fastscratch.types import Padding, Pair
+
+DTYPES: dict[str, np.dtype[Any]] = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
+"""The dtypes that the library computes with, by their short name."""
+
+DENSE_OPS = ("dense_forward", "dense_backward_input", "dense_backward_weight")
+CONV_OPS = ("conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight")
+MAX_POOL_OPS = ("max_pool2d_forward", "max_pool2d_backward")
+AVG_POOL_OPS = ("avg_pool2d_forward", "avg_pool2d_backward")
+COLUMN_OPS = ("im2col", "col2im")
+
+
+@dataclass(frozen=True)
+class DenseProblem:
+    """A dense product: ``N`` rows from ``in_features`` to ``out_features``."""
+
+    op: str
+    dtype: str
+    N: int
+    in_features: int
+    out_features: int
+
+    def __str__(self) -> str:
+        return f"{self.op}:{self.dtype}:n{self.N}i{self.in_features}:o{self.out_features}"
+
+
+@dataclass(frozen=True)
+class WindowProblem:
+    """Windows over images: convolution, pooling, and the columns of im2col."""
+
+    op: str
+    dtype: str
+    N: int
+    C: int
+    H: int
+    W: int
+    kernel_size: Pair
+    OC: int = 0
+    stride: Pair = (1, 1)
+    padding: Padding = (0, 0, 0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    rounding: str = "exact"
+    count_include_pad: bool = True
+
+    @property
+    def outputs(self) -> Pair:
+        """``(OH, OW)``."""
+        return output_extents(
+            (self.H, self.W), self.kernel_size, self.stride, self.padding, self.dilation,
+            self.rounding, op=self.op,
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        text = f"{self.op}:{self.dtype}:n{self.N}c{self.C}h{self.H}w{self.W}:"
+        text += f"oc{self.OC}" if self.op in CONV_OPS else ""
+        text += f"k{_short(self.kernel_size)}s{_short(self.stride)}p{_short_padding(self.padding)}"
+        text += f"d{_short(self.dilation)}" if self.dilation != (1, 1) else ""
+        text += f"g{self.groups}" if self.groups != 1 else ""
+        text += self.rounding if self.rounding != "exact" else ""
+        return text + ("" if self.count_include_pad else "nopad")
+
+
+Problem = DenseProblem | WindowProblem
+
+
+def parse_problem(text: str) -> Problem:
+    """Read a problem from its written form.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``"conv2d_forward:f32:n8c64h56w56:oc128k3s2p1floor"``.
+
+    Returns
+    -------
+    DenseProblem or WindowProblem
+
+    Raises
+    ------
+    ArgumentError
+        If the text is not of that form; the message shows the form.
+
+    Examples
+    --------
+    >>> problem = parse_problem("max_pool2d_forward:f32:n100c30h24w24:k2s2p0")
+    >>> problem.outputs
+    (12, 12)
+    >>> str(problem)
+    'max_pool2d_forward:f32:n100c30h24w24:k2s2p0'
+    """
+    op, *rest = text.strip().split(":")
+    every = CONV_OPS + MAX_POOL_OPS + AVG_POOL_OPS + DENSE_OPS + COLUMN_OPS
+    if op not in every:
+        raise ArgumentError(
+            f"problem {text!r}: unknown operation {op!r}; one of {', '.join(every)}"
+        )
+    if op in DENSE_OPS:
+        form, needed, optional = f"{op}:f32:n100i784:o50", "n i o", ""
+    elif op in CONV_OPS:
+        form, needed, optional = f"{op}:f32:n8c64h56w56:oc128k3s1p1", "n c h w oc k", "s p d g"
+    else:
+        form, needed = f"{op}:f32:n8c64h56w56:k2s2p0", "n c h w k"
+        optional = "s p" if op in AVG_POOL_OPS else "s p d"
+    if len(rest) != 3 or rest[0] not in DTYPES:
+        raise ArgumentError(f"problem {text!r} is not of the form {form}")
+    words, numbers = _tokens(rest[1], rest[2])
+    wrong = (set(needed.split()) - numbers.keys()) | (
+        numbers.keys() - set(needed.split()) - set(optional.split())
+    )
+    allowed = set() if op in DENSE_OPS else {"floor"} if op in COLUMN_OPS else {"floor", "ceil"}
+    allowed |= {"nopad"} if op in AVG_POOL_OPS else set()
+    if wrong or set(words) - allowed or {"floor", "ceil"} <= set(words):
+        raise ArgumentError(f"problem {text!r} is not of the form {form}")
+    try:
+        if op in DENSE_OPS:
+            N, in_features, out_features = (_one(numbers[name]) for name in "nio")
+            return DenseProblem(op, rest[0], N, in_features, out_features)
+        kernel_size = _pair(numbers["k"])
+        default_stride = kernel_size if "pool" in op else (1, 1)
+        N, C, H, W = (_one(numbers[name]) for name in "nchw")
+        problem = WindowProblem(
+            op, rest[0], N, C, H, W, kernel_size,
+            OC=_one(numbers.get("oc", (0,))),
+            stride=_pair(numbers["s"]) if "s" in numbers else default_stride,
+            padding=_padding(numbers.get("p", (0,))),
+            dilation=_pair(numbers.get("d", (1,))),
+            groups=_one(numbers.get("g", (1,))),
+            rounding=next((word for word in words if word in ROUNDINGS), "exact"),
+            count_include_pad="nopad" not in words,
+        )  # fmt: skip
+    except ValueError:
+        raise ArgumentError(f"problem {text!r} is not of the form {form}") from None
+    if min(problem.kernel_size + problem.stride + problem.dilation + (problem.groups,)) < 1:
+        raise ArgumentError(f"problem {text!r}: k, s, d and g are 1 or more")
+    if op in CONV_OPS and (problem.C % problem.groups or problem.OC % problem.groups):
+        raise ArgumentError(f"problem {text!r}: c and oc must be multiples of g")
+    _ = problem.outputs  # raises a ShapeError where no window fits
+    return problem
+
+
+def _tokens(*parts: str) -> tuple[list[str], dict[str, tuple[int, ...]]]:
+    """Words without a number, and the numbers of the others."""
+    words: list[str] = []
+    numbers: dict[str, tuple[int, ...]] = {}
+    for text in parts:
+        end = 0
+        for match in re.finditer(r"(floor|ceil|nopad)|([a-z]+?)([0-9]+(?:x[0-9]+)*)", text):
+            if match.start() != end or match[2] in numbers:
+                break
+            end = match.end()
+            if match[1]:
+                words.append(match[1])
+            else:
+                numbers[match[2]] = tuple(int(number) for number in match[3].split("x"))
+        if end != len(text):
+            numbers[text[end:]] = ()  # not a name that any form has
+    return words, numbers
+
+
+def _one(numbers: tuple[int, ...]) -> int:
+    (value,) = numbers
+    return value
+
+
+def _pair(numbers: tuple[int, ...]) -> Pair:
+    height, width = numbers * 2 if len(numbers) == 1 else numbers
+    return height, width
+
+
+def _padding(numbers: tuple[int, ...]) -> Padding:
+    if len(numbers) == 4:
+        top, bottom, left, right = numbers
+        return top, bottom, left, right
+    height, width = _pair(numbers)
+    return height, height, width, width
+
+
+def _short(pair: Pair) -> str:
+    return f"{pair[0]}" if pair[0] == pair[1] else f"{pair[0]}x{pair[1]}"
+
+
+def _short_padding(padding: Padding) -> str:
+    top, bottom, left, right = padding
+    if top == bottom and left == right:
+        return _short((top, left))
+    return f"{top}x{bottom}x{left}x{right}"

@@ -1,0 +1,251 @@
+"""Named problems for every operation: what each one stresses, and the shapes that speed is about.
+
+A case is a problem without its operation and dtype, in the written form of
+`fastscratch.kernels.problem`: ``"n2c3h8w10:oc5k3s2p1floor"``. Cases are small, so that all of them
+run in seconds; every flag, and every remainder of the kernels' tiles, is in one of them.
+"""
+
+import re
+
+from fastscratch.errors import ArgumentError
+from fastscratch.kernels.catalogue import find_op
+from fastscratch.kernels.problem import (
+    AVG_POOL_OPS,
+    CONV_OPS,
+    DENSE_OPS,
+    DTYPES,
+    MAX_POOL_OPS,
+    Problem,
+    parse_problem,
+)
+
+# Extents on both sides of the sizes that register tiles and vectors have.
+_TILES = (
+    (5, 7), (6, 8), (8, 6), (13, 32), (14, 16), (16, 14), (15, 33), (17, 31), (32, 17), (33, 15),
+)  # fmt: skip
+
+CONV_CASES = {
+    "single_pixel": "n3c4h1w1:oc5k1",
+    "single_pixel_3x3": "n1c2h1w1:oc3k3p1",
+    "zero_batch": "n0c3h5w5:oc4k3p1",
+    "batch_1": "n1c8h7w7:oc8k3p1",
+    "many_images": "n9c2h4w4:oc3k3",
+    "pointwise": "n2c5h4w6:oc7k1",
+    "pointwise_channels": "n1c37h5w7:oc34k1",
+    "pointwise_strided": "n1c3h5w7:oc4k1s2",
+    "pointwise_padded": "n1c3h5w6:oc4k1s4x1p2x1",
+    "first_layer": "n2c1h10w10:oc6k5",
+    "first_layer_color": "n1c3h8w9:oc16k3p1",
+    "first_layer_wide": "n1c3h6w37:oc9k3p1",
+    "stem_7x7": "n1c3h15w15:oc16k7s2p3",
+    "same_3x3": "n1c16h14w14:oc32k3p1",
+    "same_5x5": "n1c6h7w8:oc16k5p2",
+    "channel_tail": "n1c9h6w7:oc33k3p1",
+    "many_channels": "n1c70h4w5:oc40k3p1",
+    "one_filter": "n2c6h7w7:oc1k3p1",
+    "pixel_tail": "n1c4h3w29:oc17k3p1",
+    "wide_row": "n1c2h2w65:oc5k3p1",
+    "thin_column": "n1c3h17w1:oc4k3x1p1x0",
+    "row_kernel": "n1c3h5w8:oc4k1x5p0x2",
+    "column_kernel": "n1c3h8w5:oc4k5x1p2x0",
+    "even_kernel": "n1c3h6w6:oc4k2p0x1x0x1",
+    "strided": "n1c4h9w9:oc8k3s2p1",
+    "strided_tail": "n2c3h8w10:oc5k3s2p1floor",
+    "strided_uneven": "n1c5h10w11:oc6k3x2s1x3p0x1x1x0floor",
+    "stride_gt_kernel": "n1c2h9w10:oc3k2s4floor",
+    "floor_remainder": "n1c2h7w9:oc3k2s3floor",
+    "ceil_overhang": "n1c2h6w7:oc3k3s2ceil",
+    "ceil_overhang_padded": "n1c3h6w9:oc4k3s3p1ceil",
+    "ceil_overhang_wide": "n2c2h7w8:oc3k3s4d2ceil",
+    "dilated": "n1c4h9w9:oc6k3p2d2",
+    "dilated_strided": "n1c3h11w12:oc5k3x2s2x1p2x1d2x3",
+    "grouped": "n2c6h5w6:oc9k3p1g3",
+    "grouped_wide": "n1c32h6w6:oc34k3p1g2",
+    "grouped_strided": "n2c4h9w7:oc8k3s2p1d1g4",
+    "grouped_dilated": "n1c6h9w8:oc4k3x2p2x1d2g2",
+    "depthwise": "n2c7h6w9:oc7k3p1g7",
+    "depthwise_wide": "n1c19h5w20:oc19k3p1g19",
+    "depthwise_strided": "n1c16h9w9:oc16k3s2p1g16",
+    "depthwise_dilated": "n1c5h9w10:oc5k3p2d2g5",
+    "depthwise_multiplier": "n1c3h5w5:oc6k3g3",
+    "depthwise_ceil": "n1c4h6w7:oc4k3s2g4ceil",
+    "pad_ge_kernel": "n1c2h3w4:oc3k2p3",
+    "pad_ge_kernel_strided": "n1c2h4w4:oc3k3s2p4floor",
+    "pad_ge_kernel_depthwise": "n1c3h3w4:oc3k2p3g3",
+    "kernel_gt_image": "n1c2h3w2:oc3k5p2",
+    "asymmetric": "n1c3h6w7:oc4k3p0x2x1x0",
+    "asymmetric_strided": "n2c2h7w8:oc5k3s2p2x0x0x1",
+    "odd_everything": "n3c5h11w13:oc19k3x5s2x1p1x2",
+} | {f"tile_{w}_{oc}": f"n1c3h3w{w}:oc{oc}k3p1" for w, oc in _TILES}  # fmt: skip
+"""Cases of the convolutions."""
+
+POOL_CASES = {
+    "single_pixel": "n2c3h1w1:k1",
+    "single_pixel_padded": "n1c2h1w1:k3s1p1",
+    "zero_batch": "n0c2h4w4:k2",
+    "batch_1": "n1c4h6w6:k2",
+    "pool_2x2": "n2c3h6w8:k2",
+    "pool_2x2_odd": "n3c5h7w9:k2floor",
+    "pool_3x3_s2": "n1c4h9w11:k3s2",
+    "pool_3x3_s2_padded": "n2c3h7w9:k3s2p1",
+    "pool_3x3": "n1c2h6w9:k3",
+    "pool_5x5": "n1c2h9w14:k5s1p2",
+    "overlap": "n1c2h6w7:k3s1",
+    "overlap_padded": "n1c3h5w18:k3s1p1",
+    "overlap_2x2": "n2c33h5w5:k2s1",
+    "row_window": "n1c3h4w9:k1x3",
+    "column_window": "n1c3h9w4:k3x1s1",
+    "thin_column": "n1c3h12w1:k2x1",
+    "stride_gt_kernel": "n1c2h10w11:k2s4floor",
+    "strided_uneven": "n3c5h11w13:k3x2s2x3p1x0floor",
+    "ceil_overhang": "n2c3h7w10:k2x3s2ceil",
+    "ceil_overhang_padded": "n1c2h8w8:k3s2p1ceil",
+    "ceil_dropped": "n1c2h4w5:k2s3p1ceil",
+    "pad_half_kernel": "n1c2h4w6:k2s2p1",
+    "asymmetric": "n1c2h6w7:k3s1p0x2x1x0",
+    "asymmetric_strided": "n2c2h7w8:k3s2p2x0x0x1",
+    "kernel_gt_image": "n1c2h3w4:k5s1p2",
+    "whole_image": "n2c5h6w7:k6x7",
+    "window_256": "n1c2h16w17:k16s1",
+    "window_272": "n1c2h17w18:k17x16s1",
+    "window_289_padded": "n1c1h20w20:k17s3p3",
+} | {f"tile_{w}": f"n1c2h4w{2 * w}:k2" for w in (7, 8, 9, 15, 16, 17, 31, 32, 33)}  # fmt: skip
+"""Cases of both kinds of pooling."""
+
+MAX_POOL_CASES = POOL_CASES | {
+    "dilated": "n1c3h9w9:k3s1d2",
+    "dilated_strided": "n1c2h10w9:k2x3s2p1d3x2",
+    "dilated_ceil": "n1c2h8w9:k2s2p1d2ceil",
+}
+"""Cases of max pooling."""
+
+AVG_POOL_CASES = POOL_CASES | {
+    "pad_ge_kernel": "n1c2h3w4:k2s1p2",
+    "nopad": "n2c3h7w9:k3s2p1nopad",
+    "nopad_overlap": "n1c3h5w18:k3s1p1nopad",
+    "nopad_unpadded": "n1c2h6w8:k2nopad",
+    "nopad_asymmetric": "n2c2h7w8:k3s2p2x0x0x1nopad",
+    "nopad_ceil": "n1c2h8w8:k3s2p1ceilnopad",
+    "nopad_floor": "n3c2h8w9:k3x2s2p1x0floornopad",
+    "nopad_kernel_gt_image": "n1c2h3w4:k5s1p2nopad",
+    "nopad_single_pixel": "n1c2h1w1:k3s1p1nopad",
+}
+"""Cases of average pooling."""
+
+DENSE_CASES = {
+    "single": "n1i1:o1",
+    "small": "n3i4:o5",
+    "zero_batch": "n0i3:o4",
+    "batch_1": "n1i37:o19",
+    "batch_1_wide": "n1i9:o130",
+    "one_feature": "n5i1:o9",
+    "one_output": "n9i13:o1",
+    "output_layer": "n4i50:o10",
+    "many_terms": "n3i700:o5",
+    "many_rows": "n65i3:o4",
+    "wide": "n2i9:o130",
+    "blocks": "n35i66:o97",
+} | {f"tile_{n}_{o}": f"n{n}i11:o{o}" for n, o in _TILES}  # fmt: skip
+"""Cases of the dense products."""
+
+COLUMN_CASES = {
+    name: re.sub(r"oc\d+|g\d+", "", case)
+    for name, case in CONV_CASES.items()
+    # The kernels of im2col and col2im count windows themselves, rounding down.
+    if "ceil" not in case and not name.startswith(("tile", "grouped", "depthwise"))
+}
+"""Cases of im2col and col2im."""
+
+CONV_SHAPES = {
+    "mnist_c1": "n100c1h28w28:oc30k5",
+    "lenet_c2": "n100c6h14w14:oc16k5",
+    "cifar_c1": "n64c3h32w32:oc64k3p1",
+    "vgg_c2": "n16c64h32w32:oc64k3p1",
+    "res_56": "n8c64h56w56:oc64k3p1",
+    "res_28": "n8c128h28w28:oc128k3p1",
+    "res_14": "n8c256h14w14:oc256k3p1",
+    "res_7": "n8c512h7w7:oc512k3p1",
+    "res_s2": "n8c64h56w56:oc128k3s2p1floor",
+    "stem7": "n8c3h224w224:oc64k7s2p3floor",
+    "pw_56": "n8c64h56w56:oc256k1",
+    "n1_28": "n1c128h28w28:oc128k3p1",
+    "tiny": "n1c1h8w8:oc8k3p1",
+    "depthwise_28": "n8c128h28w28:oc128k3p1g128",
+    "dilated_28": "n8c64h28w28:oc64k3p2d2",
+}
+"""The shapes that the speed of convolutions is measured at."""
+
+POOL_SHAPES = {
+    "mnist_pool": "n100c30h24w24:k2",
+    "cifar_pool": "n64c64h32w32:k2",
+    "stem_pool": "n8c64h112w112:k3s2floor",
+}
+"""The same for pooling."""
+
+DENSE_SHAPES = {
+    "mlp_hidden": "n100i784:o50",
+    "cnn_hidden": "n100i4320:o100",
+    "square": "n128i1024:o1024",
+    "one_image": "n1i784:o100",
+}
+"""The same for dense products."""
+
+
+def cases_of(op: str) -> dict[str, str]:
+    """The cases of an operation by name: problems without operation and dtype.
+
+    >>> cases_of("dense_forward")["small"]
+    'n3i4:o5'
+    """
+    if op in CONV_OPS:
+        return CONV_CASES
+    if op in MAX_POOL_OPS:
+        return MAX_POOL_CASES
+    if op in AVG_POOL_OPS:
+        return AVG_POOL_CASES
+    return DENSE_CASES if op in DENSE_OPS else COLUMN_CASES
+
+
+def shapes_of(op: str) -> dict[str, str]:
+    """The shapes at which the speed of an operation is measured, by name.
+
+    >>> shapes_of("max_pool2d_forward")["mnist_pool"]
+    'n100c30h24w24:k2'
+    """
+    if op in CONV_OPS:
+        return CONV_SHAPES
+    if op in MAX_POOL_OPS + AVG_POOL_OPS:
+        return POOL_SHAPES
+    if op in DENSE_OPS:
+        return DENSE_SHAPES
+    return {
+        name: re.sub(r"oc\d+|g\d+", "", CONV_SHAPES[name])
+        for name in ("mnist_c1", "lenet_c2", "cifar_c1", "res_s2", "n1_28", "tiny")
+    }
+
+
+def find_case(op: str, name: str, dtype: str = "f32") -> Problem:
+    """The problem of a named case or shape.
+
+    >>> str(find_case("max_pool2d_forward", "pool_2x2"))
+    'max_pool2d_forward:f32:n2c3h6w8:k2s2p0'
+    """
+    every = shapes_of(op) | cases_of(find_op(op).name)
+    if name not in every:
+        raise ArgumentError(f"{op} has no case {name!r}; there are {', '.join(every)}")
+    return _problem(op, dtype, every[name])
+
+
+def all_problems(op: str) -> list[Problem]:
+    """Every case of an operation in every dtype, the smallest first.
+
+    >>> len(all_problems("dense_forward")) == 2 * len(DENSE_CASES)
+    True
+    """
+    spec = find_op(op)
+    problems = [_problem(op, dtype, case) for case in cases_of(op).values() for dtype in DTYPES]
+    return sorted(problems, key=spec.nbytes)
+
+
+def _problem(op: str, dtype: str, case: str) -> Problem:
+    return parse_problem(f"{op}:{dtype}:{case}")

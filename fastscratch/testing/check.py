@@ -1,0 +1,243 @@
+"""The judge of kernels: every case, dtype and flag, against the reference, in hostile memory."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastscratch.errors import ArgumentError, KernelCheckError
+from fastscratch.kernels.catalogue import Kernel, find_op
+from fastscratch.kernels.problem import Problem, parse_problem
+from fastscratch.testing.cases import all_problems
+from fastscratch.testing.inputs import (
+    double_precision,
+    input_kinds,
+    make_inputs,
+    reference_outputs,
+    run_kernel,
+)
+from fastscratch.testing.memory import PLACEMENTS, Placed, guard_reason, place
+from fastscratch.testing.report import Failure, Report
+from fastscratch.testing.tolerances import tolerance
+from fastscratch.types import Array
+
+Outputs = dict[str, Array]
+
+
+class Rules(NamedTuple):
+    """What a kernel is held to."""
+
+    threads: Sequence[int] = (1, 2, 3)
+    tolerance_factor: float = 1.0
+    exact_integers: bool = True
+    spreads_nonfinite: bool = False
+
+
+def check_kernel(
+    op: str,
+    function: Kernel,
+    *,
+    problems: Iterable[str | Problem] | None = None,
+    supports: Callable[[Problem], bool] | None = None,
+    threads: Sequence[int] = (1, 2, 3),
+    tolerance_factor: float = 1.0,
+    exact_integers: bool = True,
+    spreads_nonfinite: bool = False,
+) -> Report:
+    """Judge a kernel against the reference, and against the contract of kernels.
+
+    For every problem it is run on small integers (which must agree to the last bit), on normal
+    numbers (within the table of tolerances, and with the same bits whatever the number of threads),
+    and on infinities and NaN (which must arrive where the reference has them). Its arrays begin or
+    end at an unreadable page, or are aligned to their element only; outputs are filled with NaN
+    before, inputs are read-only and compared after. It may return nothing.
+
+    Parameters
+    ----------
+    op : str
+        The operation, such as ``"conv2d_forward"``.
+    function : callable
+        The kernel; ``fastscratch.kernels.catalogue.OPS[op].signature`` shows its arguments.
+    problems : iterable of str or Problem, optional
+        The problems to try, in their written form; None means every case in both dtypes.
+    supports : callable, optional
+        Tells from a problem whether the kernel serves it; the others are skipped, and counted.
+    threads : sequence of int
+        The numbers of threads to try.
+    tolerance_factor : float
+        How much more than the table says results may differ, for normal numbers.
+    exact_integers : bool
+        False for an algorithm that rounds small integers; they are then compared like others.
+    spreads_nonfinite : bool
+        True for an algorithm that may make results non-finite where the reference's are not.
+
+    Returns
+    -------
+    Report
+        What was tried.
+
+    Raises
+    ------
+    KernelCheckError
+        If anything was wrong; its text is the report, the smallest failing problem first.
+    ArgumentError, ShapeError
+        If the operation or a problem does not exist.
+
+    Warnings
+    --------
+    A kernel that reads or writes outside of its arrays ends the process.
+
+    Examples
+    --------
+    >>> def dense(x, weight, bias, y, num_threads):
+    ...     y[...] = x @ weight + bias
+    >>> print(check_kernel("dense_forward", dense, problems=["dense_forward:f32:n3i4:o5"]))
+    dense as dense_forward: passed 1 problems, 8 runs
+    """
+    spec = find_op(op)
+    if not callable(function):
+        raise ArgumentError(f"check_kernel: function must be callable, got {function!r}")
+    chosen = all_problems(op) if problems is None else [_as_problem(op, text) for text in problems]
+    rules = Rules(tuple(threads), tolerance_factor, exact_integers, spreads_nonfinite)
+    report = Report(op, getattr(function, "__name__", type(function).__name__))
+    if guard_reason():
+        report.notes.append(f"stray reads cannot be seen: {guard_reason()}")
+    for problem in sorted(chosen, key=spec.nbytes):
+        if supports is not None and not supports(problem):
+            report.skipped += 1
+            continue
+        report.problems += 1
+        judge(report, function, problem, rules)
+    if not report.ok:
+        raise KernelCheckError(str(report))
+    return report
+
+
+def judge(report: Report, kernel: Kernel, problem: Problem, rules: Rules) -> None:
+    """Run a kernel on one problem in every way, and add what was wrong to the report."""
+    for kind in input_kinds(problem):
+        inputs = make_inputs(problem, kind)
+        if kind == "normal":
+            expected = reference_outputs(*double_precision(problem, inputs))
+        else:
+            expected = reference_outputs(problem, inputs)
+        first: Outputs | None = None
+        for placement, num_threads in _schedule(kind, rules.threads):
+            outputs, faults = _run(kernel, problem, inputs, placement, num_threads)
+            report.runs += 1
+            if outputs is not None:
+                faults += _compare(problem, kind, outputs, expected, rules)
+                if kind == "normal" and first is not None:
+                    faults += _same_bits(outputs, first)
+                first = first or outputs
+            report.failures += [
+                Failure(str(problem), kind, placement, num_threads, text) for text in faults
+            ]
+            if faults:
+                break  # one run says what is wrong; the others would say it again
+
+
+def _as_problem(op: str, text: str | Problem) -> Problem:
+    problem = parse_problem(text) if isinstance(text, str) else text
+    if problem.op != op:
+        raise ArgumentError(f"check_kernel: {problem} is not a problem of {op}")
+    return problem
+
+
+def _schedule(kind: str, threads: Sequence[int]) -> Iterator[tuple[str, int]]:
+    """Placements of the arrays and numbers of threads that a kind of inputs is tried with."""
+    if kind == "normal":  # same bits: whatever the threads, and from run to run
+        yield from (("begin", number) for number in (*threads, threads[-1]))
+    elif kind == "non-finite":
+        yield "end", threads[-1]
+    else:
+        yield from ((p, threads[i % len(threads)]) for i, p in enumerate(PLACEMENTS))
+
+
+def _run(
+    kernel: Kernel, problem: Problem, inputs: Outputs, placement: str, num_threads: int
+) -> tuple[Outputs | None, list[str]]:
+    """Outputs of one run in hostile memory (None if it raised), and what it did wrong with it."""
+    spec = find_op(problem.op)
+    placed: dict[str, Placed] = {}
+    for name, array in spec.arrays(problem).items():
+        if array.role == "in":
+            placed[name] = place(inputs[name], placement)
+        else:
+            placed[name] = Placed(array.shape, array.dtype, placement)
+    faults, raised = [], False
+    try:
+        arrays = {name: one.array for name, one in placed.items()}
+        returned = run_kernel(kernel, problem, arrays, num_threads)
+        if returned is not None:
+            faults.append(f"returned {type(returned).__name__}, a kernel returns nothing")
+    except Exception as error:
+        raised = True
+        faults.append(f"raised {type(error).__name__}: {error}")
+    for name, one in placed.items():
+        if not one.intact():
+            faults.append(f"wrote outside of {name}")
+        if name in inputs and inputs[name].tobytes() != one.array.tobytes():
+            faults.append(f"changed its input {name}")
+    if raised:
+        return None, faults
+    return {name: one.array for name, one in placed.items() if name not in inputs}, faults
+
+
+def _compare(
+    problem: Problem, kind: str, outputs: Outputs, expected: Outputs, rules: Rules
+) -> list[str]:
+    """What is wrong with the outputs, one text for each."""
+    exact = kind in ("integers", "bad argmax") and rules.exact_integers
+    allowed = 0.0 if exact else tolerance(problem) * rules.tolerance_factor
+    faults = []
+    for name, out in outputs.items():
+        ref = expected[name]
+        # Moved and compared values are settled to the last bit, NaN and infinities among them.
+        settled = ref.dtype.kind != "f" or tolerance(problem) == 0
+        if kind == "non-finite" and not settled:
+            wrong = _misplaced(out, ref, rules)
+            both = np.isfinite(out) & np.isfinite(ref)
+            wrong |= both & (_distance(out, ref, both) > allowed)
+        else:
+            equal = (out == ref) | (np.isnan(out) & np.isnan(ref))
+            wrong = ~(equal | (_distance(out, ref, ~equal) <= allowed))
+        if wrong.any():
+            faults.append(_describe(name, out, ref, wrong, allowed))
+    return faults
+
+
+def _misplaced(out: Array, ref: Array, rules: Rules) -> Array:
+    """Where a result is finite and should not be, or (for direct algorithms) the reverse."""
+    wrong = np.isfinite(out) & ~np.isfinite(ref)
+    return wrong if rules.spreads_nonfinite else wrong | (~np.isfinite(out) & np.isfinite(ref))
+
+
+def _distance(out: Array, ref: Array, where: Array) -> Array:
+    """|out - ref| in float64, 0 where nobody asks."""
+    distance = np.zeros(out.shape)
+    with np.errstate(all="ignore"):
+        np.subtract(out, ref, out=distance, where=where, dtype=np.float64)
+    return np.asarray(np.abs(distance))
+
+
+def _describe(name: str, out: Array, ref: Array, wrong: Array, allowed: float) -> str:
+    """Where and by how much an output is wrong: the count, the worst element, the bound."""
+    distance = _distance(out, ref, wrong)
+    size = np.where(np.isnan(distance), np.inf, distance)
+    worst: Any = np.unravel_index(np.argmax(size), out.shape)
+    if not wrong[worst]:
+        worst = tuple(np.argwhere(wrong)[0])
+    place_text = ", ".join(str(int(index)) for index in worst)
+    return (
+        f"{name} is wrong in {int(wrong.sum())} of {wrong.size} elements, most at [{place_text}]: "
+        f"got {out[worst]!s}, expected {ref[worst]!s}, difference {distance[worst]:.3g}, "
+        f"allowed {allowed:.3g}"
+    )
+
+
+def _same_bits(outputs: Outputs, first: Outputs) -> list[str]:
+    return [
+        f"{name} has other bits than in the first run (threads may not change results)"
+        for name, out in outputs.items() if out.tobytes() != first[name].tobytes()
+    ]  # fmt: skip

@@ -1,0 +1,147 @@
+"""Random inputs for a problem: small integers, normal numbers, infinities and NaN, bad offsets."""
+
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fastscratch.kernels.catalogue import ArraySpec, OpSpec, find_op
+from fastscratch.kernels.geometry import window_counts
+from fastscratch.kernels.problem import MAX_POOL_OPS, Problem, WindowProblem
+from fastscratch.types import Array
+
+KINDS = ("integers", "normal", "non-finite", "bad argmax")
+"""The kinds of inputs; the last is for `max_pool2d_backward` alone."""
+
+
+def input_kinds(problem: Problem) -> tuple[str, ...]:
+    """The kinds of inputs that a problem is tried with."""
+    return KINDS if problem.op == "max_pool2d_backward" else KINDS[:3]
+
+
+def make_inputs(problem: Problem, kind: str = "normal", seed: int = 0) -> dict[str, Array]:
+    """Random inputs for a problem, by the names of the kernel's arguments.
+
+    Parameters
+    ----------
+    problem : DenseProblem or WindowProblem
+        What the arrays are for; the same problem, kind and seed give the same arrays.
+    kind : {"integers", "normal", "non-finite", "bad argmax"}
+        "integers" are so small that every sum of products is exact, and full of ties;
+        "normal" are standard normal; "non-finite" holds a few infinities and NaN besides;
+        "bad argmax" holds offsets outside of windows and images.
+    seed : int
+        Another one gives other numbers.
+
+    Returns
+    -------
+    dict of str to ndarray
+
+    Examples
+    --------
+    >>> from fastscratch.kernels.problem import parse_problem
+    >>> arrays = make_inputs(parse_problem("dense_forward:f32:n2i3:o4"), "integers")
+    >>> {name: array.shape for name, array in arrays.items()}
+    {'x': (2, 3), 'weight': (3, 4), 'bias': (4,)}
+    """
+    spec = find_op(problem.op)
+    rng = np.random.default_rng([zlib.crc32(str(problem).encode()), KINDS.index(kind), seed])
+    inputs = {}
+    for name, array in spec.arrays(problem).items():
+        if array.role == "in":
+            inputs[name] = _random(problem, name, array, kind, rng)
+    return inputs
+
+
+def reference_outputs(problem: Problem, inputs: dict[str, Array]) -> dict[str, Array]:
+    """What the NumPy reference makes of the inputs, computed in their own dtype."""
+    spec = find_op(problem.op)
+    outputs = {
+        name: np.empty(array.shape, array.dtype)
+        for name, array in spec.arrays(problem).items()
+        if array.role == "out"
+    }
+    run_kernel(reference_kernel(spec), problem, inputs | outputs, 1)
+    return outputs
+
+
+def double_precision(
+    problem: Problem, inputs: dict[str, Array]
+) -> tuple[Problem, dict[str, Array]]:
+    """The same problem in float64, offsets of windows left as they are."""
+    widened = {
+        name: array.astype(np.float64) if array.dtype.kind == "f" else array
+        for name, array in inputs.items()
+    }
+    return replace(problem, dtype="f64"), widened
+
+
+def reference_kernel(spec: OpSpec) -> Any:
+    """The implementation that defines the operation."""
+    return next(entry for entry in spec.implementations if entry.name == "numpy").load()
+
+
+def run_kernel(kernel: Any, problem: Problem, arrays: dict[str, Array], num_threads: int) -> Any:
+    """Call a kernel with arrays by name, and return what it returns (it should be None)."""
+    spec = find_op(problem.op)
+    ordered = [arrays[name] for name in spec.arrays(problem)]
+    with np.errstate(all="ignore"):  # infinities are meant here
+        return kernel(*ordered, *spec.arguments(problem), num_threads)
+
+
+def _random(
+    problem: Problem, name: str, array: ArraySpec, kind: str, rng: np.random.Generator
+) -> Array:
+    if name == "argmax":
+        assert isinstance(problem, WindowProblem)
+        return _bad_argmax(array, rng) if kind == "bad argmax" else _argmax(problem, rng)
+    if kind in ("integers", "bad argmax"):
+        values = rng.integers(-3, 4, array.shape).astype(array.dtype)
+        if problem.op == "avg_pool2d_backward":
+            assert isinstance(problem, WindowProblem)
+            values *= _divisors(problem).astype(array.dtype)  # each share is an integer then
+        return values
+    values = rng.standard_normal(array.shape).astype(array.dtype)
+    if kind == "non-finite" and _may_be_nonfinite(problem, name) and values.size:
+        flat = values.reshape(-1)
+        places = rng.integers(0, flat.size, 1 + flat.size // 50)
+        flat[places] = rng.choice([np.nan, np.inf, -np.inf], places.size)
+        flat[-1] = np.nan  # where rounding down leaves the image's end out, it must stay out
+    return values
+
+
+def _may_be_nonfinite(problem: Problem, name: str) -> bool:
+    """Whether it is settled what an infinity does there: not where it meets the padding's zero."""
+    if problem.op.startswith("conv2d"):
+        return name == "x" or (name == "dout" and problem.op == "conv2d_backward_input")
+    return name != "bias"
+
+
+def _argmax(problem: WindowProblem, rng: np.random.Generator) -> Array:
+    """What a forward pass over images full of ties remembers."""
+    forward = replace(problem, op=MAX_POOL_OPS[0])
+    shape = (problem.N, problem.C, problem.H, problem.W)
+    x = rng.integers(-3, 4, shape).astype(find_op(forward.op).arrays(forward)["x"].dtype)
+    return reference_outputs(forward, {"x": x})["argmax"]
+
+
+def _bad_argmax(array: ArraySpec, rng: np.random.Generator) -> Array:
+    """Offsets within the window (some in the padding), just beyond it, and far from it."""
+    limits = np.iinfo(array.dtype)
+    near = rng.integers(max(limits.min, -20), min(limits.max, 300) + 1, array.shape)
+    far = rng.choice([limits.min, limits.max, limits.max // 2, 0, 1, 2, 3], array.shape)
+    return np.where(rng.random(array.shape) < 0.5, near, far).astype(array.dtype)
+
+
+def _divisors(p: WindowProblem) -> Array:
+    """How many elements each window counts: (OH, OW)."""
+    (OH, OW), (KH, KW), (sh, sw) = p.outputs, p.kernel_size, p.stride
+    top, bottom, left, right = p.padding
+    if p.count_include_pad:
+        rows = window_counts(p.H + top + bottom, OH, KH, sh, 0)
+        cols = window_counts(p.W + left + right, OW, KW, sw, 0)
+    else:
+        rows = window_counts(p.H, OH, KH, sh, top)
+        cols = window_counts(p.W, OW, KW, sw, left)
+    return np.asarray(rows[:, None] * cols[None, :])

@@ -1,0 +1,241 @@
+"""Convolution: forward, backward to the input and backward to the weights.
+
+Forward is one correlation. Backward to the input is one too, of dout with the flipped weights, or,
+with a stride, one for each phase of the input's positions. Both are in correlate.pxd; the weights'
+gradient is in weight_gradient.pxd. The number of threads decides nothing but who does which job.
+"""
+
+cimport numpy as cnp
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport uintptr_t
+from libc.string cimport memset
+
+from correlate cimport correlate
+from correlation_plan cimport Correlation, fill_tables, pack_panel, plan_correlation
+from geometry cimport gcd
+from tile cimport real
+from weight_gradient cimport (
+    WeightGradient, accumulate, finish_panel, fill_gradient_tables, plan_gradient,
+)
+
+from fastscratch.kernels.cython_ext.scratch import Scratch
+
+cnp.import_array()
+
+
+cdef struct Problem:
+    Py_ssize_t N, G, C, H, W, OC, OH, OW, KH, KW  # C and OC of one group
+    Py_ssize_t stride_h, stride_w, dilation_h, dilation_w, top, left
+
+
+cdef Problem problem_of(
+    cnp.ndarray x, cnp.ndarray weight, cnp.ndarray y, tuple stride, tuple padding, tuple dilation,
+    int groups,
+):
+    cdef Problem problem
+    problem.N, problem.H, problem.W = x.shape[0], x.shape[2], x.shape[3]
+    problem.G, problem.C, problem.OC = groups, weight.shape[1], weight.shape[0] // groups
+    problem.KH, problem.KW = weight.shape[2], weight.shape[3]
+    problem.OH, problem.OW = y.shape[2], y.shape[3]
+    problem.stride_h, problem.stride_w = stride
+    problem.top, _, problem.left, _ = padding
+    problem.dilation_h, problem.dilation_w = dilation
+    return problem
+
+
+cdef void run_correlation(Correlation* p, real* out, int num_threads):
+    """Pack the weights, then do the jobs."""
+    plan_correlation(p, sizeof(real))
+    cdef Py_ssize_t panels = p.G * p.panels
+    cdef Py_ssize_t blocks = p.image_blocks * p.row_blocks * p.col_blocks
+    cdef Py_ssize_t jobs = p.G * blocks * p.panel_groups, job
+    cdef int workers = <int> max(1, min(num_threads, jobs))
+    memory = Scratch(p.packed_size + p.bias_size + p.table_size + workers * p.workspace_size)
+    cdef char* data = <char*> <uintptr_t> memory.address
+    p.packed = data
+    p.padded_bias = data + p.packed_size
+    p.k_offset = <Py_ssize_t*> (data + p.packed_size + p.bias_size)
+    p.workspace = data + p.packed_size + p.bias_size + p.table_size
+    with nogil:
+        fill_tables(p, out)
+        if workers == 1:
+            for job in range(panels):
+                pack_panel(p, job, <real*> p.packed)
+            for job in range(jobs):
+                correlate(p, job, 0, out)
+        else:
+            for job in prange(panels, schedule="static", num_threads=workers):
+                pack_panel(p, job, <real*> p.packed)
+            for job in prange(jobs, schedule="dynamic", num_threads=workers):
+                correlate(p, job, threadid(), out)
+
+
+cdef void forward(
+    const Problem* w, const real* x, const real* weight, const real* bias, real* y, int num_threads
+):
+    cdef Correlation p
+    p.N, p.G, p.C, p.H, p.W = w.N, w.G, w.C, w.H, w.W
+    p.OC, p.OH, p.OW, p.KH, p.KW = w.OC, w.OH, w.OW, w.KH, w.KW
+    p.stride_h, p.stride_w = w.stride_h, w.stride_w
+    p.dilation_h, p.dilation_w = w.dilation_h, w.dilation_w
+    p.top, p.left = w.top, w.left
+    p.x, p.bias, p.out = x, bias, y
+    p.weight.data = weight
+    p.weight.col = 1
+    p.weight.row = w.KW
+    p.weight.channel = w.KH * w.KW
+    p.weight.out = w.C * w.KH * w.KW
+    p.weight.group = w.OC * w.C * w.KH * w.KW
+    p.out_col, p.out_row, p.out_plane = 1, w.OW, w.OH * w.OW
+    p.out_image = w.G * w.OC * w.OH * w.OW
+    if w.N * w.OC * w.OH * w.OW:
+        run_correlation(&p, y, num_threads)
+
+
+cdef struct Phase:
+    # The positions first, first + stride, … of the input along one axis, and the taps that reach
+    # them.
+    Py_ssize_t positions, taps, first_tap, tap_step, before, dilation
+
+
+cdef Phase phase_of(
+    Py_ssize_t first, Py_ssize_t extent, Py_ssize_t kernel, Py_ssize_t stride,
+    Py_ssize_t dilation, Py_ssize_t before,
+) noexcept:
+    """Tap kh of window oh reaches position ih where ih + before = oh*stride + kh*dilation.
+
+    On ih = first + t*stride the taps that divide evenly are tap_step = stride/gcd apart, and the
+    windows run backwards, dilation/gcd for each: over dout, flipped taps with stride 1.
+    """
+    cdef Phase phase
+    cdef Py_ssize_t divisor = gcd(stride, dilation), kh = 0
+    phase.positions = (extent - first + stride - 1) // stride if first < extent else 0
+    phase.tap_step = stride // divisor
+    phase.dilation = dilation // divisor
+    while kh < kernel and kh < phase.tap_step and (first + before - kh * dilation) % stride:
+        kh += 1
+    phase.taps = 0
+    if kh < kernel and kh < phase.tap_step:
+        phase.taps = (kernel - 1 - kh) // phase.tap_step + 1
+    phase.first_tap = kh + (phase.taps - 1) * phase.tap_step
+    # Exact, so the sign of the numerator does no harm.
+    phase.before = (phase.taps - 1) * phase.dilation - (first + before - kh * dilation) // stride
+    return phase
+
+
+cdef void backward_input(
+    const Problem* w, const real* dout, const real* weight, real* dx, int num_threads
+):
+    cdef Correlation p
+    cdef Phase rows, cols
+    cdef Py_ssize_t taps = w.KH * w.KW, ph, pw
+    if w.N * w.C * w.H * w.W == 0:
+        return
+    if w.stride_h > 1 or w.stride_w > 1:
+        # Positions that no window reaches.
+        memset(dx, 0, w.N * w.G * w.C * w.H * w.W * sizeof(real))
+    for ph in range(w.stride_h):
+        rows = phase_of(ph, w.H, w.KH, w.stride_h, w.dilation_h, w.top)
+        for pw in range(w.stride_w):
+            cols = phase_of(pw, w.W, w.KW, w.stride_w, w.dilation_w, w.left)
+            if rows.taps * cols.taps * rows.positions * cols.positions == 0:
+                continue
+            p.N, p.G, p.C, p.H, p.W = w.N, w.G, w.OC, w.OH, w.OW
+            p.OC, p.OH, p.OW, p.KH, p.KW = w.C, rows.positions, cols.positions, rows.taps, cols.taps
+            p.stride_h = p.stride_w = 1
+            p.dilation_h, p.dilation_w = rows.dilation, cols.dilation
+            p.top, p.left = rows.before, cols.before
+            p.x, p.bias = dout, NULL
+            p.weight.data = weight + rows.first_tap * w.KW + cols.first_tap
+            p.weight.col = -cols.tap_step
+            p.weight.row = -rows.tap_step * w.KW
+            p.weight.channel = w.C * taps
+            p.weight.out = taps
+            p.weight.group = w.OC * w.C * taps
+            p.out_col, p.out_row, p.out_plane = w.stride_w, w.stride_h * w.W, w.H * w.W
+            p.out_image = w.G * w.C * w.H * w.W
+            run_correlation(&p, dx + ph * w.W + pw, num_threads)
+
+
+cdef void backward_weight(
+    const Problem* w, const real* dout, const real* x, real* dw, real* db, int num_threads,
+):
+    cdef WeightGradient p
+    p.N, p.G, p.C, p.H, p.W = w.N, w.G, w.C, w.H, w.W
+    p.OC, p.OH, p.OW, p.KH, p.KW = w.OC, w.OH, w.OW, w.KH, w.KW
+    p.stride_h, p.stride_w = w.stride_h, w.stride_w
+    p.dilation_h, p.dilation_w = w.dilation_h, w.dilation_w
+    p.top, p.left = w.top, w.left
+    p.x, p.dout = x, dout
+    plan_gradient(&p, sizeof(real))
+    cdef Py_ssize_t panels = p.G * p.panels
+    cdef Py_ssize_t jobs = p.parts * p.G * p.groups * p.channel_blocks, job
+    cdef int workers = <int> max(1, min(num_threads, jobs))
+    memory = Scratch(p.sums_size + p.table_size + workers * p.workspace_size)
+    p.sums = <void*> <uintptr_t> memory.address
+    p.tap_offset = <Py_ssize_t*> (<char*> p.sums + p.sums_size)
+    p.workspace = <char*> p.sums + p.sums_size + p.table_size
+    with nogil:
+        memset(p.sums, 0, p.sums_size)
+        fill_gradient_tables(&p)
+        if workers == 1:
+            for job in range(jobs):
+                accumulate(&p, job, 0, dw)
+            for job in range(panels):
+                finish_panel(&p, job, dw, db)
+        else:
+            for job in prange(jobs, schedule="dynamic", num_threads=workers):
+                accumulate(&p, job, threadid(), dw)
+            for job in prange(panels, schedule="static", num_threads=workers):
+                finish_panel(&p, job, dw, db)
+
+
+def conv2d_forward(
+    cnp.ndarray x, cnp.ndarray weight, cnp.ndarray bias, cnp.ndarray y,
+    tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
+):
+    """y[n, oc, oh, ow] = bias[oc] + sum over c, kh, kw of x[n, c, ih, iw]*weight[oc, c, kh, kw]."""
+    cdef Problem w = problem_of(x, weight, y, stride, padding, dilation, groups)
+    if x.descr.type_num == cnp.NPY_FLOAT32:
+        forward(
+            &w, <float*> x.data, <float*> weight.data, <float*> bias.data, <float*> y.data,
+            num_threads,
+        )
+    else:
+        forward(
+            &w, <double*> x.data, <double*> weight.data, <double*> bias.data, <double*> y.data,
+            num_threads,
+        )
+
+
+def conv2d_backward_input(
+    cnp.ndarray dout, cnp.ndarray weight, cnp.ndarray dx,
+    tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
+):
+    """dx[n, c, ih, iw] = sum of dout[n, oc, oh, ow]*weight[oc, c, kh, kw] over its windows."""
+    cdef Problem w = problem_of(dx, weight, dout, stride, padding, dilation, groups)
+    if dx.descr.type_num == cnp.NPY_FLOAT32:
+        backward_input(&w, <float*> dout.data, <float*> weight.data, <float*> dx.data, num_threads)
+    else:
+        backward_input(
+            &w, <double*> dout.data, <double*> weight.data, <double*> dx.data,
+            num_threads,
+        )
+
+
+def conv2d_backward_weight(
+    cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dw, cnp.ndarray db,
+    tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
+):
+    """dw[oc, c, kh, kw] = sum over n, oh, ow of dout[n, oc, oh, ow]*x[n, c, ih, iw]; db too."""
+    cdef Problem w = problem_of(x, dw, dout, stride, padding, dilation, groups)
+    if x.descr.type_num == cnp.NPY_FLOAT32:
+        backward_weight(
+            &w, <float*> dout.data, <float*> x.data, <float*> dw.data, <float*> db.data,
+            num_threads,
+        )
+    else:
+        backward_weight(
+            &w, <double*> dout.data, <double*> x.data, <double*> dw.data, <double*> db.data,
+            num_threads,
+        )

@@ -1,0 +1,234 @@
+"""The correlation that the forward pass and the backward pass to the input have in common.
+
+    out[n, g, oc, t, u] = bias[g, oc] + sum over c, kh, kw of
+        x[n, g, c, t*stride_h - top + kh*dilation_h, u*stride_w - left + kw*dilation_w]
+        * weight(g, oc, c, kh, kw)
+
+with zeros outside x. A job is a block of pixels (of several images, where they are small). It takes
+its windows straight from x where none overhangs, else from a padded copy of its part of x.
+
+Two register tiles can do the work; which one is a function of the shape. `tile` has vectors of
+output channels and takes its pixels from anywhere, so it serves any stride and dilation, but its
+results must be transposed. `wide_tile` has vectors of pixels, and suits few channels. The sum is
+over one chunk of channels after the other: a running sum over all of C*KH*KW loses digits.
+"""
+
+from libc.string cimport memcpy
+
+from correlation_plan cimport Correlation, wide_width
+from geometry cimport ceil_div, copy_window, part_start
+from tile cimport CHECK, CHECKED, TILE_ROWS, lanes_of, real, tile, transpose, wide_tile
+
+
+cdef inline void copy_channels(
+    const Correlation* p, real* copy, Py_ssize_t g, Py_ssize_t n, Py_ssize_t images,
+    Py_ssize_t row, Py_ssize_t rows, Py_ssize_t col, Py_ssize_t first, Py_ssize_t channels,
+) noexcept nogil:
+    """The padded copy of some channels for the pixels that start at row, col of the output."""
+    cdef Py_ssize_t stride_h = p.stride_h // p.row_gap, stride_w = p.stride_w // p.col_gap
+    cdef Py_ssize_t dilation_h = p.dilation_h // p.row_gap if p.KH > 1 else 1
+    cdef Py_ssize_t needed = (rows - 1) * stride_h + (p.KH - 1) * dilation_h + 1
+    cdef Py_ssize_t c, i, phase
+    cdef const real* plane
+    cdef real* target
+    for i in range(images):
+        for c in range(channels):
+            plane = <const real*> p.x + (((n + i) * p.G + g) * p.C + first + c) * p.H * p.W
+            target = copy + i * p.copy_image + c * p.copy_plane
+            if p.phase == 0:
+                copy_window(target, p.copy_row, plane, p.H, p.W,
+                            row * p.stride_h - p.top, p.row_gap, needed,
+                            col * p.stride_w - p.left, p.col_gap, p.copy_row)
+                continue
+            for phase in range(stride_w):
+                copy_window(target + phase * p.phase, p.copy_row, plane, p.H, p.W,
+                            row * p.stride_h - p.top, p.row_gap, needed,
+                            col * p.stride_w - p.left + phase * p.col_gap, p.stride_w,
+                            p.phase)
+
+
+cdef inline void correlate(
+    const Correlation* p, Py_ssize_t job, Py_ssize_t worker, real* out
+) noexcept nogil:
+    """One job: a block of pixels, for a group of panels of output channels."""
+    cdef char* workspace = p.workspace + worker * p.workspace_size
+    cdef real* copy = <real*> workspace
+    cdef real* result = <real*> (workspace + p.copy_size)
+    cdef real* edge = <real*> (workspace + p.copy_size + p.result_size)
+    cdef Py_ssize_t* pixel = <Py_ssize_t*> (<char*> edge + p.edge_size)
+    cdef Py_ssize_t panel_group, col_block, row_block, image_block, g
+    cdef Py_ssize_t n, images, row, rows, col, cols, first_panel, end_panel
+    # The panels go last: jobs that follow each other share their part of x.
+    panel_group = job % p.panel_groups
+    job //= p.panel_groups
+    col_block = job % p.col_blocks
+    job //= p.col_blocks
+    row_block = job % p.row_blocks
+    job //= p.row_blocks
+    image_block = job % p.image_blocks
+    g = job // p.image_blocks
+    n = image_block * p.images
+    images = min(p.images, p.N - n)
+    row = part_start(row_block, p.row_blocks, p.OH)
+    rows = part_start(row_block + 1, p.row_blocks, p.OH) - row
+    col = part_start(col_block, p.col_blocks, p.OW)
+    cols = part_start(col_block + 1, p.col_blocks, p.OW) - col
+    first_panel = part_start(panel_group, p.panel_groups, p.panels)
+    end_panel = part_start(panel_group + 1, p.panel_groups, p.panels)
+    out += n * p.out_image + g * p.OC * p.out_plane + row * p.out_row + col * p.out_col
+    if p.wide:
+        correlate_wide(p, copy, result, g, n, images, row, rows, col, cols,
+                       first_panel, end_panel, out)
+    else:
+        correlate_tiles(p, copy, result, edge, pixel, g, n, images, row, rows, col, cols,
+                        first_panel, end_panel, out)
+
+
+cdef inline void correlate_tiles(
+    const Correlation* p, real* copy, real* result, real* edge, Py_ssize_t* pixel,
+    Py_ssize_t g, Py_ssize_t n, Py_ssize_t images, Py_ssize_t row, Py_ssize_t rows,
+    Py_ssize_t col, Py_ssize_t cols, Py_ssize_t first_panel, Py_ssize_t end_panel, real* out,
+) noexcept nogil:
+    """Vectors of output channels: result[pixel][channel], transposed into out."""
+    cdef Py_ssize_t pixels = images * rows * cols, panel = p.panel
+    cdef Py_ssize_t tiles = ceil_div(pixels, TILE_ROWS)
+    cdef Py_ssize_t i, t, u, q, c, chunk, channels, width, vectors, start, count
+    cdef Py_ssize_t row_step = p.stride_h // p.row_gap * p.copy_row
+    cdef Py_ssize_t col_step = p.stride_w // p.col_gap
+    cdef const real* first
+    cdef const real* source
+    cdef const real* packed
+    cdef real* target
+    cdef const real* bias
+    for i in range(images):
+        for t in range(rows):
+            for u in range(cols):
+                pixel[(i * rows + t) * cols + u] = i * p.copy_image + t * row_step + u * col_step
+    if p.direct:
+        first = <const real*> p.x + (n * p.G + g) * p.C * p.H * p.W
+        first += (row * p.stride_h - p.top) * p.W + col * p.stride_w - p.left
+    else:
+        first = copy
+        if p.resident:
+            copy_channels(p, copy, g, n, images, row, rows, col, 0, p.C)
+    for q in range(first_panel, end_panel):
+        width = min(panel, p.OC - q * panel)
+        vectors = 1 if 2 * width <= panel else 2
+        bias = <const real*> p.padded_bias + (g * p.panels + q) * panel
+        for chunk in range(p.chunks):
+            c = part_start(chunk, p.chunks, p.C)
+            channels = part_start(chunk + 1, p.chunks, p.C) - c
+            packed = <const real*> p.packed + ((g * p.panels + q) * p.depth + c * p.taps) * panel
+            source = first
+            if p.direct or p.resident:
+                source += c * p.copy_plane
+            else:
+                copy_channels(p, copy, g, n, images, row, rows, col, c, channels)
+            for i in range(tiles):
+                start = part_start(i, tiles, pixels)
+                count = part_start(i + 1, tiles, pixels) - start
+                target = result + start * panel
+                check_reads(p, copy, source, pixel + start, count, channels * p.taps, 1)
+                if chunk == 0:
+                    tile(count, vectors, source, pixel + start, p.k_offset, channels * p.taps,
+                         packed, panel, bias, 0, target, panel)
+                else:
+                    tile(count, vectors, source, pixel + start, p.k_offset, channels * p.taps,
+                         packed, panel, target, panel, target, panel)
+        for i in range(images):
+            store_panel(p, out + i * p.out_image + q * panel * p.out_plane,
+                        result + i * rows * cols * panel, edge, rows, cols, width)
+
+
+cdef inline void check_reads(
+    const Correlation* p, const real* copy, const real* source, const Py_ssize_t* pixel,
+    Py_ssize_t pixels, Py_ssize_t depth, Py_ssize_t width,
+) noexcept nogil:
+    """In a build with checks: that every read of a tile is inside x or the copy."""
+    cdef const real* start = <const real*> p.x if p.direct else copy
+    cdef Py_ssize_t size = p.copy_size // sizeof(real), i, k, at
+    if not CHECKED:
+        return
+    if p.direct:
+        size = p.N * p.G * p.C * p.H * p.W
+    for i in range(pixels):
+        for k in range(depth):
+            at = (source - start) + pixel[i] + p.k_offset[k]
+            CHECK(0 <= at and at + width <= size)
+
+
+cdef inline void store_panel(
+    const Correlation* p, real* out, const real* result, real* edge,
+    Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t width,
+) noexcept nogil:
+    """out[oc, t, u] = result[t, u, oc]"""
+    cdef Py_ssize_t t, u, oc, panel = p.panel
+    if p.out_col == 1 and p.out_row == cols:
+        transpose(out, p.out_plane, result, panel, rows * cols, width)
+        return
+    for t in range(rows):
+        if p.out_col == 1:
+            transpose(out + t * p.out_row, p.out_plane, result + t * cols * panel, panel,
+                      cols, width)
+            continue
+        transpose(edge, cols, result + t * cols * panel, panel, cols, width)
+        for oc in range(width):
+            for u in range(cols):
+                out[oc * p.out_plane + t * p.out_row + u * p.out_col] = edge[oc * cols + u]
+
+
+cdef inline void correlate_wide(
+    const Correlation* p, real* copy, real* result,
+    Py_ssize_t g, Py_ssize_t n, Py_ssize_t images, Py_ssize_t row, Py_ssize_t rows,
+    Py_ssize_t col, Py_ssize_t cols, Py_ssize_t first_panel, Py_ssize_t end_panel, real* out,
+) noexcept nogil:
+    """Vectors of pixels: result[channel][pixel]."""
+    cdef Py_ssize_t lanes = lanes_of(sizeof(real))
+    cdef Py_ssize_t i, t, q, c, chunk, channels, first, width, s, run, runs, row_step, result_step
+    cdef Py_ssize_t step = p.vectors * lanes, vectors, offset
+    cdef const real* source
+    cdef const real* packed
+    cdef const real* bias
+    cdef real* target
+    # One long run over the rows and what lies between them, or a run for each row.
+    if p.linear:
+        runs, run, row_step, result_step = 1, (rows - 1) * p.copy_row + cols, 0, p.copy_row
+    else:
+        runs, run, row_step = rows, cols, p.stride_h // p.row_gap * p.copy_row
+        result_step = wide_width(cols, lanes)
+    if p.resident:
+        copy_channels(p, copy, g, n, images, row, rows, col, 0, p.C)
+    for q in range(first_panel, end_panel):
+        first = part_start(q, p.panels, p.OC)
+        width = part_start(q + 1, p.panels, p.OC) - first
+        bias = <const real*> p.padded_bias + g * p.panels * p.panel + first
+        for chunk in range(p.chunks):
+            c = part_start(chunk, p.chunks, p.C)
+            channels = part_start(chunk + 1, p.chunks, p.C) - c
+            packed = <const real*> p.packed + (g * p.panels + q) * p.panel * p.depth
+            packed += c * p.taps * width
+            source = copy
+            if p.resident:
+                source += c * p.copy_plane
+            else:
+                copy_channels(p, copy, g, n, images, row, rows, col, c, channels)
+            for i in range(images):
+                for t in range(runs):
+                    for s in range(ceil_div(run, step)):
+                        vectors = min(p.vectors, ceil_div(run - s * step, lanes))
+                        target = result + i * p.panel * p.span + t * result_step + s * step
+                        offset = i * p.copy_image + t * row_step + s * step
+                        check_reads(p, copy, source, &offset, 1, channels * p.taps, vectors * lanes)
+                        wide_tile(width, vectors, packed, source + offset, p.k_offset,
+                                  channels * p.taps, bias if chunk == 0 else <const real*> NULL,
+                                  target, p.span, target, p.span)
+        for i in range(images):
+            for c in range(width):
+                for t in range(rows):
+                    target = out + i * p.out_image + (first + c) * p.out_plane + t * p.out_row
+                    source = result + (i * p.panel + c) * p.span + t * result_step
+                    if p.out_col == 1:
+                        memcpy(target, source, cols * sizeof(real))
+                    else:
+                        for s in range(cols):
+                            target[s * p.out_col] = source[s]

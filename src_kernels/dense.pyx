@@ -1,0 +1,328 @@
+"""Dense layer: three matrix products in blocks that fit the caches, on the register tile.
+
+All three are C[m, n] = start[n] + sum_k A[m, k] * B[k, n]. A job is a block of rows and a group of
+panels, a panel being the columns of one tile. For each chunk of k, a job packs its part of B panel
+after panel, so that the tile reads it in one stream, and runs over its rows. Nothing is shared
+between jobs, and the order of the sum over k depends on the shape alone.
+"""
+
+cimport numpy as cnp
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport uintptr_t
+from libc.string cimport memcpy, memset
+
+from geometry cimport aligned, ceil_div, part_start
+from tile cimport CHECK, CHECKED, TILE_ROWS, dot, lanes_of, pack_rows, real, tile, transpose
+
+from fastscratch.kernels.cython_ext.scratch import Scratch
+
+cnp.import_array()
+
+cdef enum:
+    ROWS_PER_BLOCK = 256  # with a chunk of k, A's part takes half of a small L2 cache
+    PANELS_PER_GROUP = 8
+    CHUNK = 320  # of k: a packed panel stays in L1
+    PARALLEL_JOBS = 8  # enough to share out evenly among a few threads
+    FEW_ROWS = 3  # up to here B is read once, unpacked
+    SLACK = 16  # elements between rows whose distance would be a power of two
+
+
+cdef struct Product:
+    Py_ssize_t M, N, K
+    const void* a
+    Py_ssize_t a_row, a_k  # A[m, k] is a[m*a_row + k*a_k], and one of the steps is 1
+    const void* b
+    bint b_transposed  # B[k, n] is b[n*K + k] instead of b[k*N + n]
+    void* c
+    Py_ssize_t panel, panels, blocks, group, groups, chunks, chunk
+    bint copy_a
+    void* start  # bias, padded to whole panels with zeros
+    Py_ssize_t* k_offset  # into A, or its copy
+    char* workspace
+    Py_ssize_t workspace_size, packed_size, copy_size
+
+
+cdef Py_ssize_t plan(Product* p, Py_ssize_t itemsize) noexcept nogil:
+    """Choose the blocks by the shape alone. Returns the bytes that one worker needs."""
+    cdef Py_ssize_t rows
+    p.panel = 2 * lanes_of(itemsize)
+    p.panels = ceil_div(p.N, p.panel)
+    p.blocks = max(1, ceil_div(p.M, ROWS_PER_BLOCK))
+    p.group = min(p.panels, PANELS_PER_GROUP)
+    while p.group > 1 and p.blocks * ceil_div(p.panels, p.group) < PARALLEL_JOBS:
+        p.group -= 1
+    p.groups = ceil_div(p.panels, p.group)
+    p.chunks = max(1, ceil_div(p.K, CHUNK))
+    p.chunk = ceil_div(p.K, p.chunks)
+    rows = ceil_div(p.M, p.blocks)
+    # Rows a power of two apart fall into one set of the cache.
+    p.copy_a = (p.a_row if p.a_k == 1 else p.a_k) * itemsize % 512 == 0 and p.panels > 1
+    p.packed_size = aligned(p.chunk * p.group * p.panel * itemsize)
+    p.copy_size = 0
+    if p.copy_a:
+        p.copy_size = (p.chunk + SLACK) * rows if p.a_k == 1 else p.chunk * (rows + SLACK)
+        p.copy_size = aligned(p.copy_size * itemsize)
+    p.workspace_size = (
+        p.packed_size + p.copy_size + aligned(TILE_ROWS * p.panel * itemsize)
+        + aligned(rows * sizeof(Py_ssize_t))
+    )
+    return p.workspace_size
+
+
+cdef void pack(
+    const Product* p, real* packed, Py_ssize_t n, Py_ssize_t cols, Py_ssize_t k, Py_ssize_t depth
+) noexcept nogil:
+    """packed[panel][k][j] = B[k, n + panel*PANEL + j], zero beyond the last column."""
+    cdef const real* b = <const real*> p.b
+    cdef Py_ssize_t panel = p.panel, whole = cols // panel, rest = cols % panel, i, j, q
+    cdef real* target = packed + whole * panel * depth
+    if rest:
+        memset(target, 0, depth * panel * sizeof(real))
+    if p.b_transposed:
+        for q in range(whole):
+            transpose(packed + q * panel * depth, panel, b + (n + q * panel) * p.K + k, p.K,
+                      panel, depth)
+        transpose(target, panel, b + (n + whole * panel) * p.K + k, p.K, rest, depth)
+    else:
+        pack_rows(packed, panel * depth, b + k * p.N + n, p.N, depth, whole)
+        for i in range(depth if rest else 0):
+            for j in range(rest):
+                target[i * panel + j] = b[(k + i) * p.N + n + whole * panel + j]
+
+
+cdef void multiply(
+    const Product* p, Py_ssize_t job, Py_ssize_t worker, real* c
+) noexcept nogil:
+    """One block of rows times one group of panels."""
+    cdef char* workspace = p.workspace + worker * p.workspace_size
+    cdef real* packed = <real*> workspace
+    cdef real* copy = <real*> (workspace + p.packed_size)
+    cdef real* edge = <real*> (workspace + p.packed_size + p.copy_size)
+    cdef Py_ssize_t* row_offset = <Py_ssize_t*> (
+        <char*> edge + aligned(TILE_ROWS * p.panel * sizeof(real))
+    )
+    cdef const real* a = <const real*> p.a
+    cdef const real* init
+    cdef real* out
+    cdef Py_ssize_t block = job % p.blocks, group = job // p.blocks
+    cdef Py_ssize_t m0 = part_start(block, p.blocks, p.M)
+    cdef Py_ssize_t rows = part_start(block + 1, p.blocks, p.M) - m0
+    cdef Py_ssize_t tiles = ceil_div(rows, TILE_ROWS), panel = p.panel
+    cdef Py_ssize_t n0 = group * p.group * panel, cols = min(p.group * panel, p.N - n0)
+    cdef Py_ssize_t row_step = p.a_row, k_step = p.a_k, init_step
+    cdef Py_ssize_t chunk, k, depth, i, j, q, t, m, r, first, width
+    if p.copy_a:
+        row_step = p.chunk + SLACK if p.a_k == 1 else 1
+        k_step = 1 if p.a_k == 1 else ceil_div(p.M, p.blocks) + SLACK
+    for i in range(rows):
+        row_offset[i] = i * row_step
+    for chunk in range(p.chunks):
+        k = part_start(chunk, p.chunks, p.K)
+        depth = part_start(chunk + 1, p.chunks, p.K) - k
+        pack(p, packed, n0, cols, k, depth)
+        a = <const real*> p.a + m0 * p.a_row + k * p.a_k
+        if p.copy_a:
+            for i in range(rows if p.a_k == 1 else 0):
+                memcpy(copy + i * row_step, a + i * p.a_row, depth * sizeof(real))
+            for i in range(0 if p.a_k == 1 else depth):
+                memcpy(copy + i * k_step, a + i * p.a_k, rows * sizeof(real))
+            a = copy
+        for q in range(ceil_div(cols, panel)):
+            first = q * panel
+            width = min(panel, cols - first)
+            for t in range(tiles):
+                m = part_start(t, tiles, rows)
+                r = part_start(t + 1, tiles, rows) - m
+                check_reads(p, a, copy, row_offset + m, r, depth)
+                out = c + (m0 + m) * p.N + n0 + first
+                init, init_step = out, p.N
+                if chunk == 0:
+                    init, init_step = <real*> p.start + n0 + first, 0
+                if width == panel:
+                    tile(r, 2, a, row_offset + m, p.k_offset, depth, packed + first * depth, panel,
+                         init, init_step, out, p.N)
+                    continue
+                # The last columns, through a tile of memory that is wide enough.
+                if chunk > 0:
+                    init, init_step = edge, panel
+                    for i in range(r):
+                        for j in range(width):
+                            edge[i * panel + j] = out[i * p.N + j]
+                tile(r, 1 if 2 * width <= panel else 2, a, row_offset + m, p.k_offset, depth,
+                     packed + first * depth, panel, init, init_step, edge, panel)
+                for i in range(r):
+                    for j in range(width):
+                        out[i * p.N + j] = edge[i * panel + j]
+
+
+cdef inline void check_reads(
+    const Product* p, const real* a, const real* copy, const Py_ssize_t* row_offset,
+    Py_ssize_t rows, Py_ssize_t depth,
+) noexcept nogil:
+    """In a build with checks: that every read of a tile is inside A or its copy."""
+    cdef const real* start = copy if p.copy_a else <const real*> p.a
+    cdef Py_ssize_t size = p.copy_size // sizeof(real) if p.copy_a else p.M * p.K, i, k, at
+    if not CHECKED:
+        return
+    for i in range(rows):
+        for k in range(depth):
+            at = (a - start) + row_offset[i] + p.k_offset[k]
+            CHECK(0 <= at and at < size)
+
+
+cdef void run(Product* p, const real* bias, real* c, int num_threads):
+    """C = bias + A @ B."""
+    cdef Py_ssize_t worker_bytes = plan(p, sizeof(real))
+    cdef Py_ssize_t start_bytes = aligned(p.panels * p.panel * sizeof(real))
+    cdef Py_ssize_t table_bytes = aligned(p.chunk * sizeof(Py_ssize_t))
+    cdef Py_ssize_t jobs = p.blocks * p.groups, i, step
+    cdef int workers = <int> max(1, min(num_threads, jobs))
+    cdef int job
+    memory = Scratch(start_bytes + table_bytes + workers * worker_bytes)
+    p.start = <void*> <uintptr_t> memory.address
+    p.k_offset = <Py_ssize_t*> (<char*> p.start + start_bytes)
+    p.workspace = <char*> p.start + start_bytes + table_bytes
+    with nogil:
+        memset(p.start, 0, start_bytes)
+        if bias != NULL:
+            memcpy(p.start, bias, p.N * sizeof(real))
+        step = p.a_k
+        if p.copy_a and p.a_k != 1:
+            step = ceil_div(p.M, p.blocks) + SLACK
+        for i in range(p.chunk):
+            p.k_offset[i] = i * step
+        if workers == 1:
+            for job in range(jobs):
+                multiply(p, job, 0, c)
+        else:
+            for job in prange(jobs, schedule="dynamic", num_threads=workers):
+                multiply(p, job, threadid(), c)
+
+
+cdef void forward(
+    const real* x, const real* weight, const real* bias, real* y,
+    Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, int num_threads,
+):
+    cdef Product p
+    p.M, p.N, p.K = M, N, K
+    p.a, p.a_row, p.a_k = x, K, 1
+    p.b, p.b_transposed = weight, False
+    if M <= FEW_ROWS:
+        with nogil:
+            few_rows_forward(x, weight, bias, y, M, N, K)
+    else:
+        run(&p, bias, y, num_threads)
+
+
+cdef void few_rows_forward(
+    const real* x, const real* weight, const real* bias, real* y,
+    Py_ssize_t M, Py_ssize_t N, Py_ssize_t K,
+) noexcept nogil:
+    """y = x @ weight + bias with the weights streamed once: packing them would cost more."""
+    cdef Py_ssize_t m, k, n
+    cdef const real* row
+    cdef real x0, x1, x2, x3
+    for m in range(M):
+        memcpy(y + m * N, bias, N * sizeof(real))
+        for k in range(0, K - 3, 4):
+            row = weight + k * N
+            x0, x1, x2, x3 = x[m * K + k], x[m * K + k + 1], x[m * K + k + 2], x[m * K + k + 3]
+            for n in range(N):
+                y[m * N + n] += (
+                    (x0 * row[n] + x1 * row[N + n]) + (x2 * row[2 * N + n] + x3 * row[3 * N + n])
+                )
+        for k in range(K // 4 * 4, K):
+            for n in range(N):
+                y[m * N + n] += x[m * K + k] * weight[k * N + n]
+
+
+cdef void backward_input(
+    const real* dout, const real* weight, real* dx,
+    Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, int num_threads,
+):
+    cdef Product p
+    cdef Py_ssize_t m, n
+    p.M, p.N, p.K = M, N, K
+    p.a, p.a_row, p.a_k = dout, K, 1
+    p.b, p.b_transposed = weight, True
+    if M <= FEW_ROWS:
+        with nogil:
+            for m in range(M):
+                for n in range(N):
+                    dx[m * N + n] = dot(dout + m * K, weight + n * K, K)
+    else:
+        run(&p, <const real*> NULL, dx, num_threads)
+
+
+cdef void backward_weight(
+    const real* dout, const real* x, real* dw, real* db,
+    Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, int num_threads,
+):
+    cdef Product p
+    cdef Py_ssize_t k, m, n
+    p.M, p.N, p.K = M, N, K
+    p.a, p.a_row, p.a_k = x, 1, M
+    p.b, p.b_transposed = dout, False
+    with nogil:
+        memset(db, 0, N * sizeof(real))
+        for k in range(K):
+            for n in range(N):
+                db[n] += dout[k * N + n]
+    if K <= FEW_ROWS:
+        with nogil:
+            memset(dw, 0, M * N * sizeof(real))
+            for k in range(K):
+                for m in range(M):
+                    for n in range(N):
+                        dw[m * N + n] += x[k * M + m] * dout[k * N + n]
+    else:
+        run(&p, <const real*> NULL, dw, num_threads)
+
+
+def dense_forward(
+    cnp.ndarray x, cnp.ndarray weight, cnp.ndarray bias, cnp.ndarray y, int num_threads
+):
+    """y = x @ weight + bias."""
+    cdef Py_ssize_t M = x.shape[0], N = weight.shape[1], K = x.shape[1]
+    if x.descr.type_num == cnp.NPY_FLOAT32:
+        forward(
+            <float*> x.data, <float*> weight.data, <float*> bias.data, <float*> y.data,
+            M, N, K, num_threads,
+        )
+    else:
+        forward(
+            <double*> x.data, <double*> weight.data, <double*> bias.data, <double*> y.data,
+            M, N, K, num_threads,
+        )
+
+
+def dense_backward_input(cnp.ndarray dout, cnp.ndarray weight, cnp.ndarray dx, int num_threads):
+    """dx = dout @ weight.T."""
+    cdef Py_ssize_t M = dout.shape[0], N = weight.shape[0], K = dout.shape[1]
+    if dout.descr.type_num == cnp.NPY_FLOAT32:
+        backward_input(
+            <float*> dout.data, <float*> weight.data, <float*> dx.data,
+            M, N, K, num_threads,
+        )
+    else:
+        backward_input(
+            <double*> dout.data, <double*> weight.data, <double*> dx.data,
+            M, N, K, num_threads,
+        )
+
+
+def dense_backward_weight(
+    cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dw, cnp.ndarray db, int num_threads
+):
+    """dw = x.T @ dout and db = the sum of dout over the batch."""
+    cdef Py_ssize_t M = x.shape[1], N = dout.shape[1], K = x.shape[0]
+    if dout.descr.type_num == cnp.NPY_FLOAT32:
+        backward_weight(
+            <float*> dout.data, <float*> x.data, <float*> dw.data, <float*> db.data,
+            M, N, K, num_threads,
+        )
+    else:
+        backward_weight(
+            <double*> dout.data, <double*> x.data, <double*> dw.data, <double*> db.data,
+            M, N, K, num_threads,
+        )

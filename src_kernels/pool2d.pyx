@@ -1,0 +1,153 @@
+"""Maximum and average over the windows of an image. A job is a plane."""
+
+cimport numpy as cnp
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport uint8_t, uintptr_t
+
+from average_pool cimport average_plane, reach_of, rows_at_once, spread_average_plane
+from geometry cimport Windows, ceil_div, make_windows
+from max_pool cimport index, largest_of_plane, spread_plane
+from tile cimport real
+
+from fastscratch.kernels.cython_ext.scratch import Scratch
+
+cnp.import_array()
+
+
+cdef Windows windows_of(
+    cnp.ndarray x, cnp.ndarray y, tuple kernel_size, tuple stride, tuple padding, tuple dilation
+):
+    return make_windows(
+        x.shape[0], x.shape[1], x.shape[2], x.shape[3], y.shape[2], y.shape[3],
+        kernel_size, stride, padding, dilation,
+    )
+
+
+cdef void max_forward(
+    const Windows* w, const real* x, real* y, index* argmax, int num_threads
+) noexcept nogil:
+    cdef Py_ssize_t job, planes = w.N * w.C
+    if num_threads <= 1:
+        for job in range(planes):
+            largest_of_plane(w, job, x, y, argmax)
+    else:
+        for job in prange(planes, schedule="static", num_threads=num_threads):
+            largest_of_plane(w, job, x, y, argmax)
+
+
+cdef void max_backward(
+    const Windows* w, const real* dout, const index* argmax, real* dx, int num_threads
+) noexcept nogil:
+    cdef Py_ssize_t job, planes = w.N * w.C
+    if num_threads <= 1:
+        for job in range(planes):
+            spread_plane(w, job, dout, argmax, dx)
+    else:
+        for job in prange(planes, schedule="static", num_threads=num_threads):
+            spread_plane(w, job, dout, argmax, dx)
+
+
+cdef void average(
+    const Windows* w, const real* source, real* target, bint forward, int num_threads
+):
+    """Both passes of average pooling; each worker has some rows of sums and of windows."""
+    cdef Py_ssize_t job, size, planes = w.N * w.C
+    cdef int workers = <int> max(1, min(num_threads, planes))
+    if planes * w.OH * w.OW == 0:
+        return
+    size = ceil_div(rows_at_once(w) * (reach_of(w) + w.OW), 16) * 16
+    memory = Scratch(workers * size * sizeof(real))
+    cdef real* sums = <real*> <uintptr_t> memory.address
+    with nogil:
+        if workers == 1:
+            for job in range(planes):
+                if forward:
+                    average_plane(w, job, source, target, sums)
+                else:
+                    spread_average_plane(w, job, source, target, sums)
+        else:
+            for job in prange(planes, schedule="static", num_threads=workers):
+                if forward:
+                    average_plane(w, job, source, target, sums + threadid() * size)
+                else:
+                    spread_average_plane(w, job, source, target, sums + threadid() * size)
+
+
+def max_pool2d_forward(
+    cnp.ndarray x, cnp.ndarray y, cnp.ndarray argmax, tuple kernel_size, tuple stride,
+    tuple padding, tuple dilation, int num_threads,
+):
+    """y = the maximum of each window, argmax = kh*KW + kw of the first element that is it."""
+    cdef Windows w = windows_of(x, y, kernel_size, stride, padding, dilation)
+    cdef bint is_small = argmax.descr.type_num == cnp.NPY_UINT8
+    cdef bint is_float = x.descr.type_num == cnp.NPY_FLOAT32
+    with nogil:
+        if is_float and is_small:
+            max_forward(
+                &w, <float*> x.data, <float*> y.data, <uint8_t*> argmax.data, num_threads
+            )
+        elif is_float:
+            max_forward(
+                &w, <float*> x.data, <float*> y.data, <int*> argmax.data, num_threads
+            )
+        elif is_small:
+            max_forward(
+                &w, <double*> x.data, <double*> y.data, <uint8_t*> argmax.data, num_threads
+            )
+        else:
+            max_forward(
+                &w, <double*> x.data, <double*> y.data, <int*> argmax.data, num_threads
+            )
+
+
+def max_pool2d_backward(
+    cnp.ndarray dout, cnp.ndarray argmax, cnp.ndarray dx, tuple kernel_size, tuple stride,
+    tuple padding, tuple dilation, int num_threads,
+):
+    """dx[the element that argmax names] += dout."""
+    cdef Windows w = windows_of(dx, dout, kernel_size, stride, padding, dilation)
+    cdef bint is_small = argmax.descr.type_num == cnp.NPY_UINT8
+    cdef bint is_float = dx.descr.type_num == cnp.NPY_FLOAT32
+    with nogil:
+        if is_float and is_small:
+            max_backward(
+                &w, <float*> dout.data, <uint8_t*> argmax.data, <float*> dx.data, num_threads
+            )
+        elif is_float:
+            max_backward(
+                &w, <float*> dout.data, <int*> argmax.data, <float*> dx.data, num_threads
+            )
+        elif is_small:
+            max_backward(
+                &w, <double*> dout.data, <uint8_t*> argmax.data, <double*> dx.data, num_threads
+            )
+        else:
+            max_backward(
+                &w, <double*> dout.data, <int*> argmax.data, <double*> dx.data, num_threads
+            )
+
+
+def avg_pool2d_forward(
+    cnp.ndarray x, cnp.ndarray y, tuple kernel_size, tuple stride, tuple padding,
+    bint count_include_pad, int num_threads,
+):
+    """y = the sum of each window over the number of its elements."""
+    cdef Windows w = windows_of(x, y, kernel_size, stride, padding, (1, 1))
+    w.count_include_pad = count_include_pad
+    if x.descr.type_num == cnp.NPY_FLOAT32:
+        average(&w, <float*> x.data, <float*> y.data, True, num_threads)
+    else:
+        average(&w, <double*> x.data, <double*> y.data, True, num_threads)
+
+
+def avg_pool2d_backward(
+    cnp.ndarray dout, cnp.ndarray dx, tuple kernel_size, tuple stride, tuple padding,
+    bint count_include_pad, int num_threads,
+):
+    """dx = dout over the number of elements, added to every element of its window."""
+    cdef Windows w = windows_of(dx, dout, kernel_size, stride, padding, (1, 1))
+    w.count_include_pad = count_include_pad
+    if dx.descr.type_num == cnp.NPY_FLOAT32:
+        average(&w, <float*> dout.data, <float*> dx.data, False, num_threads)
+    else:
+        average(&w, <double*> dout.data, <double*> dx.data, False, num_threads)

@@ -1,0 +1,567 @@
+/* Vector types, the register tiles and the register transpose that every compiled kernel is made of.
+
+   The only C of the project: Cython has no vector types. Everything is written with the portable vector
+   extensions of GCC and Clang and compiled once per processor level; the build passes the width as
+   FASTSCRATCH_VECTOR_BYTES (16, 32 or 64). Everything here is static, so that the linker can never give
+   one level's code to another. The tile's twin for Numba is fastscratch/kernels/numba_jit/tile.py.
+
+   This file includes itself twice, once per dtype, with REAL set: X(name) is name_f32 or name_f64. */
+
+#ifndef FASTSCRATCH_TILE_H
+#define FASTSCRATCH_TILE_H
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef FASTSCRATCH_VECTOR_BYTES
+#define FASTSCRATCH_VECTOR_BYTES 16
+#endif
+
+/* Rows of the tile: with two vectors a row, the accumulators, the two vectors of b and one broadcast must
+   fit the registers: 32 of them at AVX-512 and on 64-bit Arm, 16 elsewhere. */
+#if FASTSCRATCH_VECTOR_BYTES == 64
+#define TILE_ROWS 14
+#elif defined(__aarch64__)
+#define TILE_ROWS 12
+#else
+#define TILE_ROWS 6
+#endif
+
+#if FASTSCRATCH_VECTOR_BYTES < 32
+#define POOL_BYTES FASTSCRATCH_VECTOR_BYTES
+#else
+#define POOL_BYTES 32
+#endif
+
+#define PACK_AHEAD 8
+
+#define LANES_F32 (FASTSCRATCH_VECTOR_BYTES / 4)
+#define LANES_F64 (FASTSCRATCH_VECTOR_BYTES / 8)
+
+/* Rows of the wide tile, of two vectors each; fewer rows have more vectors. Its a is packed, so that it
+   needs few addresses. */
+#if TILE_ROWS >= 12
+#define WIDE_ROWS 12
+#else
+#define WIDE_ROWS 6
+#endif
+
+/* The unrolled body of a tile must disappear into its caller, or the accumulators live in memory. */
+#define TILE_INLINE static inline __attribute__((always_inline))
+/* Some dtype's or kernel's instances go unused in some of the modules. */
+#define TILE_FUNCTION static __attribute__((noinline, unused))
+
+/* A build with FASTSCRATCH_CHECKS tests every access that the pointer code can state the extent of. */
+#ifdef FASTSCRATCH_CHECKS
+#define CHECKED 1
+#else
+#define CHECKED 0
+#endif
+#define CHECK(condition)                                                                            \
+    do {                                                                                            \
+        if (CHECKED && !(condition)) {                                                              \
+            fprintf(stderr, "%s:%d: check failed: %s\n", __FILE__, __LINE__, #condition);           \
+            abort();                                                                                \
+        }                                                                                           \
+    } while (0)
+
+#define PASTE2(a, b) a##b
+#define PASTE(a, b) PASTE2(a, b)
+
+#define REAL float
+#define LANES LANES_F32
+#define POOL_LANES (POOL_BYTES / 4)
+#define MASK_INT int
+#define X(name) PASTE(name, _f32)
+#include "tile.h"
+#undef REAL
+#undef LANES
+#undef POOL_LANES
+#undef MASK_INT
+#undef X
+
+#define REAL double
+#define LANES LANES_F64
+#define POOL_LANES (POOL_BYTES / 8)
+#define MASK_INT long long
+#define X(name) PASTE(name, _f64)
+#include "tile.h"
+#undef REAL
+#undef LANES
+#undef POOL_LANES
+#undef MASK_INT
+#undef X
+
+#elif defined(REAL)
+
+typedef REAL X(vec) __attribute__((vector_size(FASTSCRATCH_VECTOR_BYTES)));
+typedef MASK_INT X(mask) __attribute__((vector_size(FASTSCRATCH_VECTOR_BYTES)));
+/* Memory as the kernels get it: aligned to the item only. */
+typedef REAL X(loose) __attribute__((vector_size(FASTSCRATCH_VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+
+/* Pooling takes half of a large vector: rows are short, and it waits for memory. */
+typedef REAL X(pool_vec) __attribute__((vector_size(POOL_BYTES)));
+typedef REAL X(pool_loose) __attribute__((vector_size(POOL_BYTES), aligned(sizeof(REAL)), may_alias));
+typedef MASK_INT X(pool_mask) __attribute__((vector_size(POOL_BYTES)));
+typedef unsigned char X(pool_bytes) __attribute__((vector_size(POOL_LANES), aligned(1), may_alias));
+typedef int X(pool_ints) __attribute__((vector_size(POOL_LANES * 4), aligned(4), may_alias));
+
+TILE_INLINE X(vec) X(load)(const REAL *p) { return *(const X(loose) *)p; }
+TILE_INLINE void X(store)(REAL *p, X(vec) v) { *(X(loose) *)p = v; }
+
+/* out[r, :] = init[r, :] + sum_k a[row_offset[r] + k_offset[k]] * b[k, :]
+
+   for `rows` rows and `vectors` (1 or 2) vectors of columns. The whole loop over k runs with the
+   accumulators in registers. Row offsets ascend; rows are side_by_side if they ascend by one.
+   init_step 0 gives every row the same start, which is how a bias enters. */
+TILE_INLINE void X(tile_body)(const int rows, const int vectors, const int side_by_side,
+                              const REAL *restrict a, const ptrdiff_t *restrict row_offset,
+                              const ptrdiff_t *restrict k_offset, ptrdiff_t depth,
+                              const REAL *restrict b, ptrdiff_t b_step, const REAL *init,
+                              ptrdiff_t init_step, REAL *out, ptrdiff_t out_step)
+{
+    X(vec) acc[TILE_ROWS][2];
+    const REAL *row[TILE_ROWS];
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) {
+        row[r] = a + row_offset[r];
+        /* Where it goes may be far away; by the end of the loop it is here. */
+        __builtin_prefetch(out + r * out_step, 1);
+        __builtin_prefetch(out + r * out_step + 2 * LANES - 1, 1);
+        acc[r][0] = (X(vec)){0};
+        acc[r][1] = (X(vec)){0};
+    }
+    for (ptrdiff_t k = 0; k < depth; k++) {
+        const ptrdiff_t offset = k_offset[k];
+        const X(vec) b0 = X(load)(b);
+        const X(vec) b1 = vectors == 2 ? X(load)(b + LANES) : b0;
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++) {
+            const REAL value = side_by_side ? row[0][offset + r] : row[r][offset];
+            acc[r][0] += value * b0;
+            if (vectors == 2)
+                acc[r][1] += value * b1;
+        }
+        b += b_step;
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) {
+        X(store)(out + r * out_step, acc[r][0] + X(load)(init + r * init_step));
+        if (vectors == 2)
+            X(store)(out + r * out_step + LANES, acc[r][1] + X(load)(init + r * init_step + LANES));
+    }
+}
+
+#define TILE_ARGUMENTS a, row_offset, k_offset, depth, b, b_step, init, init_step, out, out_step
+#define TILE_CASE(n)                                                                                \
+    case n:                                                                                         \
+        if (vectors == 2)                                                                           \
+            X(tile_body)(n, 2, 0, TILE_ARGUMENTS);                                                  \
+        else                                                                                        \
+            X(tile_body)(n, 1, 0, TILE_ARGUMENTS);                                                  \
+        break
+/* The addresses of many rows do not fit the registers; those of neighbours are one address. */
+#define TILE_LARGE_CASE(n)                                                                          \
+    case n:                                                                                         \
+        if (vectors == 2 && row_offset[n - 1] == row_offset[0] + n - 1)                             \
+            X(tile_body)(n, 2, 1, TILE_ARGUMENTS);                                                  \
+        else if (vectors == 2)                                                                      \
+            X(tile_body)(n, 2, 0, TILE_ARGUMENTS);                                                  \
+        else                                                                                        \
+            X(tile_body)(n, 1, 0, TILE_ARGUMENTS);                                                  \
+        break
+
+TILE_FUNCTION void X(tile)(int rows, int vectors, const REAL *a, const ptrdiff_t *row_offset,
+                           const ptrdiff_t *k_offset, ptrdiff_t depth, const REAL *b, ptrdiff_t b_step,
+                           const REAL *init, ptrdiff_t init_step, REAL *out, ptrdiff_t out_step)
+{
+    switch (rows) {
+        TILE_CASE(1);
+        TILE_CASE(2);
+        TILE_CASE(3);
+        TILE_CASE(4);
+        TILE_CASE(5);
+        TILE_CASE(6);
+#if TILE_ROWS > 6
+        TILE_CASE(7);
+        TILE_CASE(8);
+        TILE_LARGE_CASE(9);
+        TILE_LARGE_CASE(10);
+        TILE_LARGE_CASE(11);
+        TILE_LARGE_CASE(12);
+#endif
+#if TILE_ROWS > 12
+        TILE_LARGE_CASE(13);
+        TILE_LARGE_CASE(14);
+#endif
+    }
+}
+#undef TILE_CASE
+#undef TILE_LARGE_CASE
+#undef TILE_ARGUMENTS
+
+/* out[r, :] = start + sum_k a[k*rows + r] * b[b_offset[k] + :]
+
+   The same product with the vectors along the pixels of a row, and a packed: for few channels, on either
+   side. The start is bias[r], or init[r, :] where bias is NULL. */
+TILE_INLINE void X(wide_tile_body)(const int rows, const int vectors, const REAL *restrict a,
+                                   const REAL *restrict b, const ptrdiff_t *restrict b_offset,
+                                   ptrdiff_t depth, const REAL *bias, const REAL *init,
+                                   ptrdiff_t init_step, REAL *out, ptrdiff_t out_step)
+{
+    X(vec) acc[WIDE_ROWS][8];
+#pragma GCC unroll 32
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++)
+            acc[r][v] = (X(vec)){0};
+    for (ptrdiff_t k = 0; k < depth; k++) {
+        const REAL *source = b + b_offset[k];
+        X(vec) column[8];
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++)
+            column[v] = X(load)(source + v * LANES);
+#pragma GCC unroll 32
+        for (int r = 0; r < rows; r++)
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors; v++)
+                acc[r][v] += a[r] * column[v];
+        a += rows;
+    }
+#pragma GCC unroll 32
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) {
+            const X(vec) zero = {0};
+            const X(vec) start = bias ? zero + bias[r] : X(load)(init + r * init_step + v * LANES);
+            X(store)(out + r * out_step + v * LANES, acc[r][v] + start);
+        }
+}
+
+#define WIDE_ARGUMENTS a, b, b_offset, depth, bias, init, init_step, out, out_step
+#define WIDE_CASE(rows, vectors)                                                                    \
+    case (rows) * 16 + (vectors):                                                                   \
+        X(wide_tile_body)(rows, vectors, WIDE_ARGUMENTS);                                           \
+        break
+#define WIDE_PAIR(rows)                                                                             \
+    WIDE_CASE(rows, 1);                                                                             \
+    WIDE_CASE(rows, 2)
+#define WIDE_FOUR(rows)                                                                             \
+    WIDE_PAIR(rows);                                                                                \
+    WIDE_CASE(rows, 3);                                                                             \
+    WIDE_CASE(rows, 4)
+
+TILE_FUNCTION void X(wide_tile)(int rows, int vectors, const REAL *a, const REAL *b,
+                                const ptrdiff_t *b_offset, ptrdiff_t depth, const REAL *bias,
+                                const REAL *init, ptrdiff_t init_step, REAL *out, ptrdiff_t out_step)
+{
+    switch (rows * 16 + vectors) {
+        WIDE_FOUR(1);
+        WIDE_CASE(1, 5);
+        WIDE_CASE(1, 6);
+        WIDE_CASE(1, 7);
+        WIDE_CASE(1, 8);
+        WIDE_FOUR(2);
+        WIDE_PAIR(3);
+        WIDE_CASE(3, 3);
+        WIDE_PAIR(4);
+        WIDE_CASE(4, 3);
+        WIDE_PAIR(5);
+        WIDE_PAIR(6);
+#if WIDE_ROWS > 6
+        WIDE_PAIR(7);
+        WIDE_PAIR(8);
+        WIDE_PAIR(9);
+        WIDE_PAIR(10);
+        WIDE_PAIR(11);
+        WIDE_PAIR(12);
+#endif
+    }
+}
+#undef WIDE_PAIR
+#undef WIDE_FOUR
+#undef WIDE_CASE
+#undef WIDE_ARGUMENTS
+
+/* sums[r] += sum_i sum_j a[i*a_step + j] * b[b_offset[r] + i*b_step + j], over `count` rows of `width`
+
+   Dot products of windows, for the gradient of weights with very few output channels. Reads on from the
+   end of a row to that of its last vector; what it finds there is masked away, for it may be infinite. */
+TILE_INLINE void X(window_dots_body)(const int rows, const REAL *restrict a, ptrdiff_t a_step,
+                                     const REAL *restrict b, ptrdiff_t b_step,
+                                     const ptrdiff_t *restrict b_offset, ptrdiff_t count,
+                                     ptrdiff_t width, REAL *restrict sums)
+{
+    X(vec) acc[8];
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++)
+        acc[r] = (X(vec)){0};
+    const ptrdiff_t whole = width / LANES * LANES;
+    X(mask) inside;
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++)
+        inside[i] = whole + i < width ? -1 : 0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const REAL *a_row = a + i * a_step, *b_row = b + i * b_step;
+        for (ptrdiff_t j = 0; j < whole; j += LANES) {
+            const X(vec) shared = X(load)(a_row + j);
+#pragma GCC unroll 8
+            for (int r = 0; r < rows; r++)
+                acc[r] += shared * X(load)(b_row + b_offset[r] + j);
+        }
+        if (whole < width) {
+            const X(vec) shared = (X(vec))((X(mask))X(load)(a_row + whole) & inside);
+#pragma GCC unroll 8
+            for (int r = 0; r < rows; r++)
+                acc[r] += shared * (X(vec))((X(mask))X(load)(b_row + b_offset[r] + whole) & inside);
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) {
+        REAL sum = 0;
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++)
+            sum += acc[r][i];
+        sums[r] += sum;
+    }
+}
+
+TILE_FUNCTION void X(window_dots)(ptrdiff_t rows, const REAL *a, ptrdiff_t a_step, const REAL *b,
+                                  ptrdiff_t b_step, const ptrdiff_t *b_offset, ptrdiff_t count,
+                                  ptrdiff_t width, REAL *sums)
+{
+    for (; rows >= 8; rows -= 8, b_offset += 8, sums += 8)
+        X(window_dots_body)(8, a, a_step, b, b_step, b_offset, count, width, sums);
+    for (; rows >= 3; rows -= 3, b_offset += 3, sums += 3)
+        X(window_dots_body)(3, a, a_step, b, b_step, b_offset, count, width, sums);
+    for (; rows >= 1; rows--, b_offset++, sums++)
+        X(window_dots_body)(1, a, a_step, b, b_step, b_offset, count, width, sums);
+}
+
+/* The sum of a[k] * b[k]. */
+TILE_FUNCTION REAL X(dot)(const REAL *restrict a, const REAL *restrict b, ptrdiff_t depth)
+{
+    X(vec) acc[4] = {{0}, {0}, {0}, {0}};
+    REAL sum = 0;
+    ptrdiff_t k = 0;
+    for (; k + 4 * LANES <= depth; k += 4 * LANES)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++)
+            acc[i] += X(load)(a + k + i * LANES) * X(load)(b + k + i * LANES);
+    for (; k + LANES <= depth; k += LANES)
+        acc[0] += X(load)(a + k) * X(load)(b + k);
+    for (; k < depth; k++)
+        sum += a[k] * b[k];
+    acc[0] = (acc[0] + acc[1]) + (acc[2] + acc[3]);
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++)
+        sum += acc[0][i];
+    return sum;
+}
+
+/* One step of the register transpose: exchange the off-diagonal blocks of s x s elements. */
+#define LOW(e, s) ((e) & (s) ? LANES + (e) - (s) : (e))
+#define HIGH(e, s) ((e) & (s) ? LANES + (e) : (e) + (s))
+#define TWO(f, e, s) f(e, s), f(e + 1, s)
+#define FOUR(f, e, s) TWO(f, e, s), TWO(f, e + 2, s)
+#define EIGHT(f, e, s) FOUR(f, e, s), FOUR(f, e + 4, s)
+#define SIXTEEN(f, e, s) EIGHT(f, e, s), EIGHT(f, e + 8, s)
+#if defined(__clang__)
+#define SHUFFLE(mask, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(mask, a, b, ...) __builtin_shuffle(a, b, (X(mask)){__VA_ARGS__})
+#endif
+#define TRANSPOSE_STEP(s)                                                                           \
+    _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) if (!(i & (s)))                        \
+    {                                                                                               \
+        const X(vec) upper = row[i], lower = row[i + (s)];                                          \
+        row[i] = SHUFFLE(mask, upper, lower, ALL_LANES(LOW, 0, s));                                       \
+        row[i + (s)] = SHUFFLE(mask, upper, lower, ALL_LANES(HIGH, 0, s));                                \
+    }
+
+/* Every other element of two vectors that overlap by one; two vectors interleaved. */
+#if POOL_LANES == 8
+#define EVEN_LANES 0, 2, 4, 6, 9, 11, 13, 15
+#define LOWER_PAIRS 0, 8, 1, 9, 2, 10, 3, 11
+#define UPPER_PAIRS 4, 12, 5, 13, 6, 14, 7, 15
+#elif POOL_LANES == 4
+#define EVEN_LANES 0, 2, 5, 7
+#define LOWER_PAIRS 0, 4, 1, 5
+#define UPPER_PAIRS 2, 6, 3, 7
+#else
+#define EVEN_LANES 0, 3
+#define LOWER_PAIRS 0, 2
+#define UPPER_PAIRS 1, 3
+#endif
+
+/* What the register transpose needs to know of the number of lanes. */
+#if LANES == 16
+#define ALL_LANES SIXTEEN
+#define TRANSPOSE_STEPS TRANSPOSE_STEP(8) TRANSPOSE_STEP(4) TRANSPOSE_STEP(2) TRANSPOSE_STEP(1)
+#elif LANES == 8
+#define ALL_LANES EIGHT
+#define TRANSPOSE_STEPS TRANSPOSE_STEP(4) TRANSPOSE_STEP(2) TRANSPOSE_STEP(1)
+#elif LANES == 4
+#define ALL_LANES FOUR
+#define TRANSPOSE_STEPS TRANSPOSE_STEP(2) TRANSPOSE_STEP(1)
+#else
+#define ALL_LANES TWO
+#define TRANSPOSE_STEPS TRANSPOSE_STEP(1)
+#endif
+
+
+TILE_INLINE void X(transpose_block)(REAL *dst, ptrdiff_t dst_step, const REAL *src, ptrdiff_t src_step)
+{
+    X(vec) row[LANES];
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++)
+        row[i] = X(load)(src + i * src_step);
+    TRANSPOSE_STEPS
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++)
+        X(store)(dst + i * dst_step, row[i]);
+}
+
+/* dst[c*dst_step + r] = src[r*src_step + c]; either step may be negative. */
+TILE_FUNCTION void X(transpose)(REAL *dst, ptrdiff_t dst_step, const REAL *src, ptrdiff_t src_step,
+                                ptrdiff_t rows, ptrdiff_t cols)
+{
+    ptrdiff_t r = 0;
+    for (; r + LANES <= rows; r += LANES) {
+        ptrdiff_t c = 0;
+        for (; c + LANES <= cols; c += LANES)
+            X(transpose_block)(dst + c * dst_step + r, dst_step, src + r * src_step + c, src_step);
+        for (; c < cols; c++)
+            for (ptrdiff_t i = r; i < r + LANES; i++)
+                dst[c * dst_step + i] = src[i * src_step + c];
+    }
+    for (; r < rows; r++)
+        for (ptrdiff_t c = 0; c < cols; c++)
+            dst[c * dst_step + r] = src[r * src_step + c];
+}
+
+/* packed[q][k] = b[k][q], for `panels` whole panels of two vectors, `panel_step` apart when packed.
+
+   memcpy would be called for each: a fifth of the time of a product of 128 rows. */
+TILE_FUNCTION void X(pack_rows)(REAL *restrict packed, ptrdiff_t panel_step, const REAL *restrict b,
+                                ptrdiff_t b_step, ptrdiff_t depth, ptrdiff_t panels)
+{
+    for (ptrdiff_t k = 0; k < depth; k++)
+        for (ptrdiff_t q = 0; q < panels; q++) {
+            const REAL *source = b + k * b_step + q * 2 * LANES;
+            /* Rows of large matrices lie on pages of their own, where no hardware looks ahead. */
+            __builtin_prefetch(source + PACK_AHEAD * b_step);
+            REAL *target = packed + q * panel_step + k * 2 * LANES;
+            X(store)(target, X(load)(source));
+            X(store)(target + LANES, X(load)(source + LANES));
+        }
+}
+
+/* The largest element, and which, of the windows at x, x + stride, ..., one in each lane. Elements
+   (kh, kw) lie at kh*row_step + kw*col_step. A NaN is larger than everything; the first of equals wins. */
+TILE_INLINE X(pool_vec) X(load_strided)(const int stride, const ptrdiff_t step, const REAL *p)
+{
+    if (stride == 1)
+        return *(const X(pool_loose) *)p;
+    if (stride == 2) {
+        /* The second vector starts an element early: reading on to its end could leave the image. */
+        const X(pool_vec) low = *(const X(pool_loose) *)p;
+        const X(pool_vec) high = *(const X(pool_loose) *)(p + POOL_LANES - 1);
+        return SHUFFLE(pool_mask, low, high, EVEN_LANES);
+    }
+    X(pool_vec) gathered;
+#pragma GCC unroll 8
+    for (int i = 0; i < POOL_LANES; i++)
+        gathered[i] = p[i * step];
+    return gathered;
+}
+
+TILE_INLINE void X(largest_body)(const int stride, const ptrdiff_t step, const int kernel_h,
+                                 const int kernel_w, const REAL *x, ptrdiff_t row_step,
+                                 ptrdiff_t col_step, int first, REAL *y, unsigned char *small,
+                                 int *large)
+{
+    X(pool_vec) best = X(load_strided)(stride, step, x);
+    X(pool_mask) which = (X(pool_mask)){0} + first;
+    for (int kh = 0; kh < kernel_h; kh++)
+        for (int kw = 0; kw < kernel_w; kw++) {
+            if (kh + kw == 0)
+                continue;
+            const X(pool_vec) value = X(load_strided)(stride, step, x + kh * row_step + kw * col_step);
+            const X(pool_mask) better = ~(value <= best) & (best == best);
+            const X(pool_mask) k = (X(pool_mask)){0} + (first + kh * kernel_w + kw);
+            best = (X(pool_vec))((better & (X(pool_mask))value) | (~better & (X(pool_mask))best));
+            which = (better & k) | (~better & which);
+        }
+    *(X(pool_loose) *)y = best;
+    if (small)
+        *(X(pool_bytes) *)small = __builtin_convertvector(which, X(pool_bytes));
+    else
+        *(X(pool_ints) *)large = __builtin_convertvector(which, X(pool_ints));
+}
+
+#define LARGEST(stride, kernel_h, kernel_w)                                                         \
+    X(largest_body)(stride, step, kernel_h, kernel_w, x + i * step, row_step, col_step, first, y + i, \
+                    small ? small + i : NULL, large ? large + i : NULL)
+
+/* `count` windows, POOL_LANES or more: the last vector overlaps the one before. `first` numbers the
+   first element; argmax goes to `small` or `large`, the other is NULL. */
+TILE_FUNCTION void X(largest_of_windows)(const REAL *x, ptrdiff_t step, ptrdiff_t count, int kernel_h,
+                                         int kernel_w, ptrdiff_t row_step, ptrdiff_t col_step, int first,
+                                         REAL *y, unsigned char *small, int *large)
+{
+    for (ptrdiff_t i = 0; i < count; i += POOL_LANES) {
+        if (i > count - POOL_LANES)
+            i = count - POOL_LANES;
+        if (step == 2 && kernel_h == 2 && kernel_w == 2)
+            LARGEST(2, 2, 2);
+        else if (step == 2 && kernel_h == 3 && kernel_w == 3)
+            LARGEST(2, 3, 3);
+        else if (step == 2)
+            LARGEST(2, kernel_h, kernel_w);
+        else if (step == 1)
+            LARGEST(1, kernel_h, kernel_w);
+        else
+            LARGEST(0, kernel_h, kernel_w);
+    }
+}
+#undef LARGEST
+
+/* dx[2*i + kw] = dout[i] where argmax[i] is first + kw, else 0: the way back from pairs. */
+TILE_FUNCTION void X(spread_pairs)(const REAL *dout, const unsigned char *argmax, REAL *dx,
+                                   ptrdiff_t count, int first)
+{
+    ptrdiff_t i = 0;
+    for (; i + POOL_LANES <= count; i += POOL_LANES) {
+        const X(pool_mask) value = (X(pool_mask)) * (const X(pool_loose) *)(dout + i);
+        const X(pool_mask) which =
+            __builtin_convertvector(*(const X(pool_bytes) *)(argmax + i), X(pool_mask));
+        const X(pool_mask) even = value & (which == first), odd = value & (which == first + 1);
+        *(X(pool_loose) *)(dx + 2 * i) =
+            (X(pool_vec))SHUFFLE(pool_mask, even, odd, LOWER_PAIRS);
+        *(X(pool_loose) *)(dx + 2 * i + POOL_LANES) =
+            (X(pool_vec))SHUFFLE(pool_mask, even, odd, UPPER_PAIRS);
+    }
+    for (; i < count; i++) {
+        dx[2 * i] = argmax[i] == first ? dout[i] : 0;
+        dx[2 * i + 1] = argmax[i] == first + 1 ? dout[i] : 0;
+    }
+}
+
+#undef LOW
+#undef HIGH
+#undef TWO
+#undef FOUR
+#undef EIGHT
+#undef SIXTEEN
+#undef SHUFFLE
+#undef TRANSPOSE_STEP
+#undef ALL_LANES
+#undef EVEN_LANES
+#undef LOWER_PAIRS
+#undef UPPER_PAIRS
+#undef TRANSPOSE_STEPS
+
+#endif

@@ -1,0 +1,304 @@
+"""The gradient of a convolution's weights.
+
+    dw[g, oc, c, kh, kw] = sum over n, oh, ow of dout[n, g, oc, oh, ow]
+        * x[n, g, c, oh*stride_h - top + kh*dilation_h, ow*stride_w - left + kw*dilation_w]
+
+The register tile, with the parts of its tables exchanged: its rows are the weights (c, kh, kw), its
+k runs over pixels, and b is dout, transposed to [pixel][output channel]. A job is a few panels of
+output channels, a block of input channels and a part of the images; it adds block after block of
+pixels to sums of its own. The parts of the images, whose number the shape decides, are added up at
+the end.
+
+With very few output channels to a group, as in a depthwise convolution, most of a panel would be
+empty: there the vectors run along the pixels of a row instead.
+"""
+
+from libc.string cimport memcpy, memset
+
+from geometry cimport aligned, ceil_div, copy_window, part_start
+from tile cimport CHECK, CHECKED, TILE_ROWS, lanes_of, real, tile, transpose, window_dots
+
+cdef enum:
+    GRADIENT_PIXELS = 256  # of a block: their part of dout stays in L1
+    GRADIENT_COLUMNS = 512
+    GRADIENT_JOBS = 8
+    GRADIENT_ROWS = 96  # weights in a block of channels, to be worth transposing dout for
+    GRADIENT_COPY = 256 << 10  # bytes of a padded copy
+    GRADIENT_PANELS = 4  # of a job: the copy of x serves them all
+    GRADIENT_GROUP = 192 << 10  # bytes of their sums, which stay in L2
+    GRADIENT_SUMS = 4 << 20  # bytes that more parts may cost
+
+
+cdef struct WeightGradient:
+    # the problem
+    Py_ssize_t N, G, C, H, W, OC, OH, OW, KH, KW
+    Py_ssize_t stride_h, stride_w, dilation_h, dilation_w, top, left
+    const void* x
+    const void* dout
+    # the plan: a pure function of the problem
+    bint direct, by_row
+    Py_ssize_t taps, depth, panel, panels
+    Py_ssize_t images, rows, cols, row_blocks, col_blocks
+    Py_ssize_t channel_blocks, channels, parts, group, groups  # panels of a job, and their groups
+    Py_ssize_t copy_row, copy_plane, copy_image, phase
+    # memory
+    Py_ssize_t sums_size, table_size, copy_size, dout_size, pixel_size, workspace_size
+    void* sums  # [part][panel][k, and one more for db][panel's channels]
+    Py_ssize_t* tap_offset
+    char* workspace
+
+
+cdef inline void plan_gradient(WeightGradient* p, Py_ssize_t itemsize) noexcept nogil:
+    """Choose the blocks; tell the memory that is needed."""
+    cdef Py_ssize_t lanes = lanes_of(itemsize), jobs
+    p.taps = p.KH * p.KW
+    p.depth = p.C * p.taps
+    p.by_row = 2 * p.OC < lanes
+    p.panel = p.OC if p.by_row else 2 * lanes
+    p.panels = ceil_div(p.OC, p.panel)
+    p.direct = not p.by_row and (
+        p.top <= 0 and p.left <= 0
+        and (p.OH - 1) * p.stride_h - p.top + (p.KH - 1) * p.dilation_h < p.H
+        and (p.OW - 1) * p.stride_w - p.left + (p.KW - 1) * p.dilation_w < p.W
+    )
+    p.col_blocks = max(1, ceil_div(p.OW, GRADIENT_COLUMNS))
+    p.cols = ceil_div(p.OW, p.col_blocks)
+    p.row_blocks = ceil_div(p.OH * p.cols, 4 * GRADIENT_PIXELS if p.by_row else GRADIENT_PIXELS)
+    p.row_blocks = max(1, min(p.OH, p.row_blocks))
+    p.rows = ceil_div(p.OH, p.row_blocks)
+    p.images = 1
+    if p.row_blocks == 1 and p.col_blocks == 1:
+        p.images = max(1, min(GRADIENT_PIXELS // max(1, p.OH * p.OW), p.N))
+    p.channel_blocks = 1
+    plan_gradient_copy(p, lanes)
+    if p.copy_plane * itemsize > GRADIENT_COPY and not p.direct and p.rows > 1:
+        p.rows = 1
+        p.row_blocks = p.OH
+        plan_gradient_copy(p, lanes)
+    if not p.direct:
+        p.channel_blocks = ceil_div(p.C * p.copy_plane * p.images * itemsize, GRADIENT_COPY)
+        p.channel_blocks = min(p.C, p.channel_blocks)
+    jobs = p.G * p.panels * p.channel_blocks
+    if jobs < GRADIENT_JOBS:
+        p.channel_blocks = max(p.channel_blocks, min(
+            ceil_div(GRADIENT_JOBS, p.G * p.panels), min(p.C, p.depth // GRADIENT_ROWS)
+        ))
+        jobs = p.G * p.panels * p.channel_blocks
+    p.channels = ceil_div(p.C, p.channel_blocks)
+    p.group = GRADIENT_GROUP // (p.channels * p.taps * p.panel * itemsize)
+    p.group = 1 if p.direct else max(1, min(p.group, GRADIENT_PANELS, jobs // GRADIENT_JOBS))
+    p.groups = ceil_div(p.panels, p.group)
+    p.sums_size = p.G * p.panels * (p.depth + 1) * p.panel * itemsize
+    p.parts = max(1, min(ceil_div(GRADIENT_JOBS, jobs), p.N // p.images))
+    p.parts = max(1, min(p.parts, GRADIENT_SUMS // p.sums_size))
+    p.sums_size = aligned(p.sums_size * p.parts)
+    p.table_size = aligned(p.channels * p.taps * sizeof(Py_ssize_t))
+    p.copy_size = 0
+    if not p.direct:
+        p.copy_image = p.channels * p.copy_plane
+        p.copy_size = aligned((p.images * p.copy_image + lanes) * itemsize)
+    p.dout_size = aligned((p.images * p.rows * p.cols * p.panel + lanes) * itemsize)
+    p.pixel_size = aligned(p.images * p.rows * p.cols * sizeof(Py_ssize_t))
+    p.workspace_size = p.copy_size + p.dout_size + p.pixel_size
+
+
+cdef inline void plan_gradient_copy(WeightGradient* p, Py_ssize_t lanes) noexcept nogil:
+    """The layout of the padded copy, or of x itself."""
+    p.phase = 0
+    if p.direct:
+        p.copy_row = p.W
+        p.copy_plane = p.H * p.W
+        p.copy_image = p.G * p.C * p.H * p.W
+        return
+    if p.by_row:
+        # The columns of each phase of the stride lie together.
+        p.phase = p.cols + (p.KW - 1) * p.dilation_w // p.stride_w
+        p.copy_row = p.phase * p.stride_w
+    else:
+        p.copy_row = (p.cols - 1) * p.stride_w + (p.KW - 1) * p.dilation_w + 1
+    p.copy_plane = ((p.rows - 1) * p.stride_h + (p.KH - 1) * p.dilation_h + 1) * p.copy_row
+
+
+cdef inline void fill_gradient_tables(WeightGradient* p) noexcept nogil:
+    """Where each weight of a block of channels starts in the image."""
+    cdef Py_ssize_t c, kh, kw, col, i = 0
+    for c in range(p.channels):
+        for kh in range(p.KH):
+            for kw in range(p.KW):
+                col = kw * p.dilation_w
+                if p.by_row:
+                    col = col % p.stride_w * p.phase + col // p.stride_w
+                p.tap_offset[i] = c * p.copy_plane + kh * p.dilation_h * p.copy_row + col
+                i += 1
+
+
+cdef inline void accumulate(
+    const WeightGradient* p, Py_ssize_t job, Py_ssize_t worker, real* tag
+) noexcept nogil:
+    """One job; its sums start at zero."""
+    cdef char* workspace = p.workspace + worker * p.workspace_size
+    cdef real* copy = <real*> workspace
+    cdef real* block = <real*> (workspace + p.copy_size)
+    cdef Py_ssize_t* pixel = <Py_ssize_t*> (workspace + p.copy_size + p.dout_size)
+    cdef Py_ssize_t channel_block = job % p.channel_blocks
+    cdef Py_ssize_t group = job // p.channel_blocks % p.groups
+    cdef Py_ssize_t g = job // p.channel_blocks // p.groups % p.G
+    cdef Py_ssize_t part = job // p.channel_blocks // p.groups // p.G
+    cdef Py_ssize_t first = part_start(group, p.groups, p.panels)
+    cdef Py_ssize_t last = part_start(group + 1, p.groups, p.panels)
+    cdef Py_ssize_t c = part_start(channel_block, p.channel_blocks, p.C)
+    cdef Py_ssize_t channels = part_start(channel_block + 1, p.channel_blocks, p.C) - c
+    cdef Py_ssize_t end = part_start(part + 1, p.parts, p.N), n = part_start(part, p.parts, p.N)
+    cdef Py_ssize_t images, i, r, q, row, rows, col, cols, panel, size = (p.depth + 1) * p.panel
+    cdef real* sums = <real*> p.sums + (part * p.G + g) * p.panels * size
+    while n < end:
+        images = min(p.images, end - n)
+        for r in range(p.row_blocks):
+            row = part_start(r, p.row_blocks, p.OH)
+            rows = part_start(r + 1, p.row_blocks, p.OH) - row
+            for q in range(p.col_blocks):
+                col = part_start(q, p.col_blocks, p.OW)
+                cols = part_start(q + 1, p.col_blocks, p.OW) - col
+                if not p.direct:
+                    copy_block(p, copy, g, n, images, row, rows, col, c, channels)
+                if p.by_row:
+                    for i in range(images):
+                        add_rows(p, copy + i * p.copy_image, block, g, n + i, row, rows, col, cols,
+                                 c, channels, sums)
+                else:
+                    for panel in range(first, last):
+                        add_tiles(p, copy, block, pixel, g, n, images, row, rows, col, cols,
+                                  panel * p.panel, c, channels, sums + panel * size)
+        n += images
+
+
+cdef inline void copy_block(
+    const WeightGradient* p, real* copy, Py_ssize_t g, Py_ssize_t n, Py_ssize_t images,
+    Py_ssize_t row, Py_ssize_t rows, Py_ssize_t col, Py_ssize_t first, Py_ssize_t channels,
+) noexcept nogil:
+    """The padded copy of the channels of a job, for one block of pixels."""
+    cdef Py_ssize_t needed = (rows - 1) * p.stride_h + (p.KH - 1) * p.dilation_h + 1
+    cdef Py_ssize_t i, c, phase
+    cdef const real* plane
+    cdef real* target
+    for i in range(images):
+        for c in range(channels):
+            plane = <const real*> p.x + (((n + i) * p.G + g) * p.C + first + c) * p.H * p.W
+            target = copy + i * p.copy_image + c * p.copy_plane
+            if p.phase == 0:
+                copy_window(target, p.copy_row, plane, p.H, p.W,
+                            row * p.stride_h - p.top, 1, needed,
+                            col * p.stride_w - p.left, 1, p.copy_row)
+                continue
+            for phase in range(p.stride_w):
+                copy_window(target + phase * p.phase, p.copy_row, plane, p.H, p.W,
+                            row * p.stride_h - p.top, 1, needed,
+                            col * p.stride_w - p.left + phase, p.stride_w, p.phase)
+
+
+cdef inline void add_tiles(
+    const WeightGradient* p, real* copy, real* block, Py_ssize_t* pixel, Py_ssize_t g, Py_ssize_t n,
+    Py_ssize_t images, Py_ssize_t row, Py_ssize_t rows, Py_ssize_t col, Py_ssize_t cols,
+    Py_ssize_t oc, Py_ssize_t c, Py_ssize_t channels, real* sums,
+) noexcept nogil:
+    """One block of pixels, with vectors of output channels."""
+    cdef Py_ssize_t pixels = images * rows * cols, weights = channels * p.taps
+    cdef Py_ssize_t tiles = ceil_div(weights, TILE_ROWS), width = min(p.panel, p.OC - oc)
+    cdef Py_ssize_t vectors = 1 if 2 * width <= p.panel else 2
+    cdef Py_ssize_t i, j, t, u, start, count
+    cdef const real* dout
+    cdef const real* source = copy
+    cdef real* target
+    if width < p.panel:
+        memset(block, 0, pixels * p.panel * sizeof(real))
+    if p.direct:
+        source = <const real*> p.x + ((n * p.G + g) * p.C + c) * p.H * p.W
+        source += (row * p.stride_h - p.top) * p.W + col * p.stride_w - p.left
+    for i in range(images):
+        dout = <const real*> p.dout + (((n + i) * p.G + g) * p.OC + oc) * p.OH * p.OW
+        dout += row * p.OW + col
+        for t in range(rows):
+            for u in range(cols):
+                pixel[(i * rows + t) * cols + u] = (
+                    i * p.copy_image + t * p.stride_h * p.copy_row + u * p.stride_w
+                )
+        if cols == p.OW:
+            transpose(block + i * rows * cols * p.panel, p.panel, dout, p.OH * p.OW,
+                      width, rows * cols)
+        else:
+            for t in range(rows):
+                transpose(block + t * cols * p.panel, p.panel, dout + t * p.OW, p.OH * p.OW,
+                          width, cols)
+    target = sums + c * p.taps * p.panel
+    for i in range(tiles):
+        start = part_start(i, tiles, weights)
+        count = part_start(i + 1, tiles, weights) - start
+        check_tile(p, copy, source, p.tap_offset + start, count, pixel, pixels)
+        tile(count, vectors, source, p.tap_offset + start, pixel, pixels, block, p.panel,
+             target + start * p.panel, p.panel, target + start * p.panel, p.panel)
+    if c == 0:
+        target = sums + p.depth * p.panel
+        for i in range(pixels):
+            for j in range(p.panel):
+                target[j] += block[i * p.panel + j]
+
+
+cdef inline void check_tile(
+    const WeightGradient* p, const real* copy, const real* source, const Py_ssize_t* tap,
+    Py_ssize_t taps, const Py_ssize_t* pixel, Py_ssize_t pixels,
+) noexcept nogil:
+    """In a build with checks: that every read of a tile is inside x or the copy."""
+    cdef const real* start = <const real*> p.x if p.direct else copy
+    cdef Py_ssize_t size = p.copy_size // sizeof(real), i, k, at
+    if not CHECKED:
+        return
+    if p.direct:
+        size = p.N * p.G * p.C * p.H * p.W
+    for i in range(taps):
+        for k in range(pixels):
+            at = (source - start) + tap[i] + pixel[k]
+            CHECK(0 <= at and at < size)
+
+
+cdef inline void add_rows(
+    const WeightGradient* p, const real* copy, real* block, Py_ssize_t g, Py_ssize_t n,
+    Py_ssize_t row, Py_ssize_t rows, Py_ssize_t col, Py_ssize_t cols,
+    Py_ssize_t c, Py_ssize_t channels, real* sums,
+) noexcept nogil:
+    """One block of pixels of one image, with vectors of pixels."""
+    cdef Py_ssize_t oc, t, u
+    cdef const real* dout
+    cdef real sum
+    cdef real* total = sums + p.depth * p.panel
+    for oc in range(p.OC):
+        dout = <const real*> p.dout + ((n * p.G + g) * p.OC + oc) * p.OH * p.OW + row * p.OW + col
+        for t in range(rows):
+            memcpy(block + t * cols, dout + t * p.OW, cols * sizeof(real))
+        window_dots(channels * p.taps, block, cols, copy, p.stride_h * p.copy_row, p.tap_offset,
+                    rows, cols, sums + oc * p.depth + c * p.taps)
+        if c == 0:
+            for t in range(rows):
+                sum = 0
+                for u in range(cols):
+                    sum += block[t * cols + u]
+                total[oc] += sum
+
+
+cdef inline void finish_panel(
+    const WeightGradient* p, Py_ssize_t panel, real* dw, real* db
+) noexcept nogil:
+    """Add the parts up, in order, and lay them out as dw and db are."""
+    cdef Py_ssize_t g = panel // p.panels, oc = panel % p.panels * p.panel, part, i
+    cdef Py_ssize_t width = min(p.panel, p.OC - oc), size = (p.depth + 1) * p.panel
+    cdef real* sums = <real*> p.sums + panel * size
+    cdef const real* other
+    for part in range(1, p.parts):
+        other = sums + part * p.G * p.panels * size
+        for i in range(size):
+            sums[i] += other[i]
+    dw += (g * p.OC + oc) * p.depth
+    if p.by_row:
+        memcpy(dw, sums, width * p.depth * sizeof(real))
+    else:
+        transpose(dw, p.depth, sums, p.panel, p.depth, width)
+    memcpy(db + g * p.OC + oc, sums + p.depth * p.panel, width * sizeof(real))

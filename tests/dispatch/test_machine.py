@@ -1,0 +1,69 @@
+"""The machine: usable processors, container limits, and BLAS held at one thread."""
+
+import os
+
+import numpy as np
+import pytest
+
+from fastscratch.dispatch import machine
+from fastscratch.dispatch.machine import (
+    _container_limit,
+    blas_info,
+    default_num_threads,
+    single_blas_thread,
+    usable_processors,
+)
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu.max": "200000 100000\n"}, 2),
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "nonsense"}, None),
+        ({"cpu.max": ""}, None),
+        ({"cpu.max": "200000 0"}, None),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "300000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_container_limits(tmp_path, files, limit):
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert _container_limit(tmp_path) == limit
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, 8), (3, 3), (100, 8)])
+def test_affinity_within_the_limit(monkeypatch, limit, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr(machine, "_container_limit", lambda: limit)
+    assert usable_processors() == expected
+    monkeypatch.delenv("FASTSCRATCH_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert default_num_threads() == expected
+
+
+def test_what_openmp_cannot_read_is_left_alone(monkeypatch):
+    monkeypatch.delenv("FASTSCRATCH_NUM_THREADS", raising=False)
+    monkeypatch.setattr(machine, "usable_processors", lambda: 6)
+    for text in ("", "many", "0", " "):
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
+        assert default_num_threads() == 6
+
+
+def test_blas_is_held_at_one_thread_and_let_go():
+    np.ones((2, 2)) @ np.ones((2, 2))
+    before = [library["num_threads"] for library in blas_info()]
+    with single_blas_thread():
+        assert {library["num_threads"] for library in blas_info()} <= {1}
+    assert [library["num_threads"] for library in blas_info()] == before
+
+
+def test_processor_has_a_name():
+    assert machine.processor_name()

@@ -1,0 +1,77 @@
+"""What the compiler made of the register tiles: their width, their multiply-adds, no spills.
+
+A tile whose accumulators went to memory still gives right results, at a third of the speed.
+"""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fastscratch.kernels import cython_ext
+
+FOLDER = Path(cython_ext.__file__).parent
+OBJDUMP = shutil.which("objdump")
+
+pytestmark = pytest.mark.skipif(OBJDUMP is None, reason="objdump (binutils) shows the machine code")
+
+# level: (register, most multiply-adds in one step of k: rows times two vectors)
+TILES = {"avx2": ("ymm", 12), "avx512": ("zmm", 28)}
+
+
+@pytest.fixture(autouse=True)
+def _needs_an_optimised_build(require_backend):
+    require_backend("cython")
+    if cython_ext.build_info["checks"]:
+        pytest.skip("a build with checks has them in its loops")
+
+
+def disassemble(level, module):
+    if level not in cython_ext.build_info["levels"]:
+        pytest.skip(f"level {level} is not built for this processor")
+    (path,) = (FOLDER / level).glob(f"{module}.*")
+    command = [OBJDUMP, "--disassemble", "--no-show-raw-insn", str(path)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.finditer(r"^[0-9a-f]+ <([^>]+)>:\n(.*?)(?:\n\n|\Z)", text, re.S | re.M)
+    return {match[1].split(".")[0]: match[2] for match in found}
+
+
+def innermost_loops(code):
+    """The instructions of each loop without another jump in it."""
+    lines = re.findall(r"^\s*([0-9a-f]+):\t(.*)$", code, re.M)
+    index = {address: i for i, (address, _) in enumerate(lines)}
+    for i, (_, text) in enumerate(lines):
+        jump = re.match(r"j\w+\s+([0-9a-f]+)", text)
+        start = index.get(jump[1], i) if jump else i
+        body = [instruction for _, instruction in lines[start : i + 1]]
+        if start < i and not any(line.startswith("j") for line in body[:-1]):
+            yield body
+
+
+@pytest.mark.parametrize("level", TILES)
+@pytest.mark.parametrize("function", ["tile_f32", "tile_f64"])
+@pytest.mark.parametrize("module", ["conv2d", "dense"])
+def test_the_tile_stays_in_registers(level, function, module):
+    register, most = TILES[level]
+    functions = disassemble(level, module)
+    assert function in functions, "the tile was inlined away: look at its callers instead"
+    loops = [
+        (sum(line.startswith("vfmadd") and register in line for line in body), body)
+        for body in innermost_loops(functions[function])
+    ]
+    count, body = max(loops, key=lambda loop: loop[0])
+    assert count == most
+    assert [line for line in body if "mm" in line and "rsp" in line] == []
+    # For each row a broadcast, and at most its address read again; two loads of b, the loop's end.
+    assert len(body) <= most + 2 * (most // 2) + 8
+
+
+@pytest.mark.parametrize("module", ["conv2d", "dense", "pool2d", "im2col"])
+def test_the_base_level_runs_anywhere(module):
+    if "avx2" not in cython_ext.build_info["levels"]:
+        pytest.skip("not an x86-64 processor")
+    code = "\n".join(disassemble("base", module).values())
+    newer = re.findall(r"^.*\t(v(?!er[rw]|mcall)\w+ .*|.*%[yz]mm.*)$", code, re.M)
+    assert newer == []

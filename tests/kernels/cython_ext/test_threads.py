@@ -1,0 +1,49 @@
+"""The same bits whatever the number of threads, on shapes with many jobs of uneven size."""
+
+import numpy as np
+import pytest
+
+from fastscratch.kernels.catalogue import OPS
+from fastscratch.kernels.problem import parse_problem
+from fastscratch.testing import make_inputs
+from fastscratch.testing.inputs import run_kernel
+
+PROBLEMS = (
+    "conv2d_forward:f32:n3c40h19w23:oc37k3p1",
+    "conv2d_forward:f32:n5c3h37w41:oc10k5s2p2",
+    "conv2d_forward:f64:n2c24h13w17:oc24k3p1g24",
+    "conv2d_forward:f32:n7c96h7w7:oc33k1",
+    "conv2d_backward_input:f32:n3c40h19w23:oc37k3p1",
+    "conv2d_backward_input:f32:n2c3h40w40:oc20k7s2p3floor",
+    "conv2d_backward_weight:f32:n6c20h19w23:oc37k3p1",
+    "conv2d_backward_weight:f32:n9c1h28w28:oc30k5",
+    "conv2d_backward_weight:f64:n4c24h13w17:oc24k3p1g24",
+    "dense_forward:f32:n100i1000:o70",
+    "dense_backward_input:f64:n100i1000:o70",
+    "dense_backward_weight:f32:n100i1000:o70",
+    "max_pool2d_forward:f32:n3c5h31w29:k3s2p1",
+    "avg_pool2d_backward:f32:n3c5h31w29:k3s2p1",
+)
+
+
+@pytest.mark.parametrize("text", PROBLEMS)
+def test_threads_do_not_change_a_bit(text, require_backend):
+    require_backend("cython")
+    problem = parse_problem(text)
+    spec = OPS[problem.op]
+    (kernel,) = (i.load() for i in spec.implementations if i.name == "cython")
+
+    def run(threads):
+        arrays = make_inputs(problem, "normal")
+        for name, array in spec.arrays(problem).items():
+            if array.role == "out":
+                arrays[name] = np.zeros(array.shape, array.dtype)
+        run_kernel(kernel, problem, arrays, threads)
+        return b"".join(
+            arrays[name].tobytes()
+            for name, array in spec.arrays(problem).items() if array.role == "out"
+        )  # fmt: skip
+
+    alone = run(1)
+    for threads in (2, 3, 8):
+        assert run(threads) == alone, threads

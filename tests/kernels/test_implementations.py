@@ -1,0 +1,94 @@
+"""Every implementation of every operation on every case: the reference judges the others.
+
+That the reference is right is shown in numpy_ref/; here it is held to the kernel contract too.
+"""
+
+import numpy as np
+import pytest
+
+from fastscratch.kernels.catalogue import OPS
+from fastscratch.kernels.problem import parse_problem
+from fastscratch.testing import all_problems, check_kernel, make_inputs
+from fastscratch.testing.inputs import run_kernel
+
+IMPLEMENTATIONS = [
+    pytest.param(spec, implementation, id=f"{implementation.name}-{spec.name}")
+    for spec in OPS.values()
+    for implementation in spec.implementations
+]
+GRID = [
+    pytest.param(spec, implementation, problem, id=f"{implementation.name}-{problem}")
+    for spec in OPS.values()
+    for implementation in spec.implementations
+    for problem in all_problems(spec.name)
+]
+# Shapes of real networks, cut down in batch or extents so that a float64 reference is quick.
+REALISTIC = (
+    "conv2d_forward:f32:n2c6h14w14:oc16k5",
+    "conv2d_forward:f32:n1c128h14w14:oc128k3p1",
+    "conv2d_forward:f32:n1c256h7w7:oc256k3p1",
+    "conv2d_forward:f32:n1c64h14w14:oc256k1",
+    "conv2d_backward_input:f32:n1c128h14w14:oc128k3p1",
+    "conv2d_backward_weight:f32:n8c32h28w28:oc32k3p1",
+    "conv2d_backward_weight:f32:n16c1h28w28:oc30k5",
+    "dense_forward:f32:n16i1024:o256",
+    "dense_backward_input:f32:n16i256:o1024",
+    "dense_backward_weight:f32:n100i784:o50",
+)
+
+
+@pytest.mark.parametrize(("spec", "implementation", "problem"), GRID)
+def test_agrees_with_the_reference(spec, implementation, problem, require_backend):
+    require_backend(implementation.backend)
+    report = check_kernel(spec.name, implementation.load(), problems=[problem])
+    assert report.problems == 1
+
+
+@pytest.mark.parametrize(("spec", "implementation"), IMPLEMENTATIONS)
+def test_gives_the_same_from_several_python_threads(spec, implementation, require_backend):
+    """A kernel may be called from any Python thread, and from several at once."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    require_backend(implementation.backend)
+    kernel = implementation.load()
+    problems = all_problems(spec.name)[-4:]
+
+    def outputs_of(problem):
+        arrays = {
+            name: np.empty(array.shape, array.dtype)
+            for name, array in spec.arrays(problem).items()
+            if array.role == "out"
+        }
+        run_kernel(kernel, problem, make_inputs(problem, "integers") | arrays, 2)
+        return [array.tobytes() for array in arrays.values()]
+
+    alone = [outputs_of(problem) for problem in problems]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(outputs_of, problems * 4))
+    assert together == alone * 4
+
+
+@pytest.mark.parametrize("text", REALISTIC)
+@pytest.mark.parametrize("name", ["cython", "numba", "numpy"])
+def test_is_about_as_exact_as_pytorch(name, text, require_backend):
+    """Error against float64: three times PyTorch's, or 4 eps of the largest output."""
+    torch = pytest.importorskip("torch", reason="PyTorch is the outside judge of exactness")
+    import torch_ops
+
+    require_backend(name)
+    problem = parse_problem(text)
+    spec = OPS[problem.op]
+    inputs = make_inputs(problem, "normal")
+    truth = torch_ops.run(problem, {key: a.astype(np.float64) for key, a in inputs.items()})
+    theirs = torch_ops.run(problem, inputs)
+    implementation = next(entry for entry in spec.implementations if entry.name == name)
+    ours = {
+        key: np.empty(array.shape, array.dtype)
+        for key, array in spec.arrays(problem).items()
+        if array.role == "out"
+    }
+    run_kernel(implementation.load(), problem, inputs | ours, 2)
+    for key, out in ours.items():
+        largest = np.abs(truth[key]).max()
+        allowed = max(3 * np.abs(theirs[key] - truth[key]).max(), 4 * 2.0**-23 * largest)
+        assert np.abs(out - truth[key]).max() <= allowed, f"{key}, torch {torch.__version__}"

@@ -1,0 +1,61 @@
+"""Options of the public functions: every form that they may have, and what is refused."""
+
+import inspect
+
+import numpy as np
+import pytest
+from public_calls import Call
+
+from fastscratch import ops
+from fastscratch.errors import ArgumentError, FastscratchError, ShapeError
+from fastscratch.kernels.catalogue import OPS
+from fastscratch.kernels.problem import WindowProblem
+
+WINDOW_OPS = [op for op in OPS if "dense" not in op]
+
+
+@pytest.mark.parametrize("op", WINDOW_OPS)
+def test_options_come_as_lists_and_numpy_ints_too(op):
+    call = Call(op)
+    p = call.problem
+    assert isinstance(p, WindowProblem)
+    names = inspect.signature(call.function).parameters
+    forms = {"stride": p.stride, "padding": p.padding, "dilation": p.dilation}
+    forms |= {"kernel_size": p.kernel_size, "input_shape": (p.N, p.C, p.H, p.W)}
+    for convert in (list, np.array, lambda pair: tuple(map(np.int16, pair))):
+        call.check(call(**{key: convert(pair) for key, pair in forms.items() if key in names}))
+
+
+def has(op, name):
+    return name in inspect.signature(getattr(ops, op)).parameters
+
+
+WRONG_OPTIONS = [
+    (op, name, value)
+    for name, value in [
+        ("stride", 0), ("stride", -1), ("stride", 1.5), ("stride", (1, 2, 3)), ("stride", "2"),
+        ("dilation", 0), ("dilation", None), ("padding", -1), ("padding", "full"),
+        ("padding", (1, 2, 3)), ("rounding", "up"), ("kernel_size", 0), ("kernel_size", 2.0),
+        ("groups", 0), ("groups", 1.5), ("groups", "1"),
+    ]
+    for op in WINDOW_OPS if has(op, name)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("op", "name", "value"), WRONG_OPTIONS)
+def test_options_outside_their_values_are_refused(op, name, value):
+    call = Call(op)
+    with pytest.raises(FastscratchError, match=f"^{op}: .*{name}") as caught:
+        call(**{name: value})
+    assert isinstance(caught.value, ArgumentError | ShapeError)
+    assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize("op", [op for op in WINDOW_OPS if has(op, "input_shape")])
+@pytest.mark.parametrize(
+    "shape", [(1, 2), None, (1, 0, 3, 3), (-1, 2, 9, 9), "abcd", (1, 1, 1, 99)]
+)
+def test_an_input_shape_that_does_not_fit_is_refused(op, shape):
+    call = Call(op)
+    with pytest.raises(ShapeError, match=f"^{op}: "):
+        call(input_shape=shape)

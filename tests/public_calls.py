@@ -1,0 +1,60 @@
+"""A call of each public function, with arguments that pose a problem and the reference's answer."""
+
+import inspect
+
+import numpy as np
+
+from fastscratch import ops
+from fastscratch.kernels.problem import WindowProblem
+from fastscratch.testing import find_case, make_inputs, reference_outputs
+
+SAMPLES = {
+    "conv2d_forward": "asymmetric_strided",
+    "conv2d_backward_input": "grouped_dilated",
+    "conv2d_backward_weight": "strided_uneven",
+    "max_pool2d_forward": "dilated_strided",
+    "max_pool2d_backward": "ceil_overhang_padded",
+    "avg_pool2d_forward": "nopad_ceil",
+    "avg_pool2d_backward": "nopad_floor",
+    "dense_forward": "small",
+    "dense_backward_input": "small",
+    "dense_backward_weight": "small",
+    "im2col": "asymmetric",
+    "col2im": "dilated_strided",
+}
+
+
+class Call:
+    """A public function with arguments that pose a problem."""
+
+    def __init__(self, op, dtype="f64", case=None):
+        self.function = getattr(ops, op)
+        self.problem = find_case(op, case or SAMPLES[op], dtype)
+        self.arrays = make_inputs(self.problem, "integers")
+        self.ref = reference_outputs(self.problem, self.arrays)
+
+    def __call__(self, arrays=None, **options):
+        """Call with other arrays or options; the results as a tuple."""
+        arguments = dict(arrays or self.arrays)
+        p = self.problem
+        parameters = inspect.signature(self.function).parameters
+        given = {}
+        if isinstance(p, WindowProblem):
+            given = {
+                "input_shape": (p.N, p.C, p.H, p.W), "kernel_size": p.kernel_size,
+                "stride": p.stride, "padding": p.padding, "dilation": p.dilation,
+                "groups": p.groups, "rounding": p.rounding,
+                "count_include_pad": p.count_include_pad,
+            }  # fmt: skip
+        arguments |= {name: value for name, value in given.items() if name in parameters}
+        result = self.function(**(arguments | options))
+        return result if isinstance(result, tuple) else (result,)
+
+    def outputs(self):
+        """The reference's outputs that the function returns, in order."""
+        return [array for name, array in self.ref.items() if name != "db"]
+
+    def check(self, results):
+        for result, ref in zip(results, self.outputs(), strict=True):
+            np.testing.assert_array_equal(result, ref)
+            assert result.dtype == ref.dtype
