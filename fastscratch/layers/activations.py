@@ -1,0 +1,123 @@
+"""Activations without parameters: ReLU, Sigmoid, Tanh, Softmax. Each keeps its output only."""
+
+import numpy as np
+
+from fastscratch.layers.base import Layer
+from fastscratch.layers.masking import keep_where
+from fastscratch.layers.registry import register_layer
+from fastscratch.layers.shapes import Shape
+from fastscratch.types import Array
+
+
+class Activation(Layer):
+    """Base of the layers whose output has the input's shape and whose gradient comes from it.
+
+    Examples
+    --------
+    >>> class Square(Activation):
+    ...     def _activate(self, x):
+    ...         return x * x
+    ...     def _backward(self, dout):
+    ...         return dout * 2 * np.sqrt(self._saved)
+    >>> Square().forward(np.array([[3.0]]))
+    array([[9.]])
+    """
+
+    _saved: Array
+
+    def _build(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def _forward(self, x: Array, training: bool) -> Array:
+        y = self._activate(x)
+        if training:
+            self._saved = y
+        return y
+
+    def _activate(self, x: Array) -> Array:
+        raise NotImplementedError
+
+
+@register_layer
+class ReLU(Activation):
+    """``y = max(x, 0)``, with ``dy/dx = 0`` at 0; NaN stays NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> relu = ReLU()
+    >>> relu.forward(np.array([[1.0, -0.5], [-2.0, 3.0]]), training=True)
+    array([[1., 0.],
+           [0., 3.]])
+    >>> relu.backward(np.ones((2, 2)))
+    array([[1., 0.],
+           [0., 1.]])
+    """
+
+    def _activate(self, x: Array) -> Array:
+        return np.asarray(np.maximum(x, 0))
+
+    def _backward(self, dout: Array) -> Array:
+        return keep_where(self._saved > 0, dout)
+
+
+@register_layer
+class Sigmoid(Activation):
+    """``y = 1/(1 + exp(-x))``, which overflows for no ``x``; ``dy/dx = y*(1 - y)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Sigmoid().forward(np.array([[-1000.0, 0.0, 1000.0]]))
+    array([[0. , 0.5, 1. ]])
+    """
+
+    def _activate(self, x: Array) -> Array:
+        small = np.exp(-np.abs(x))  # never above 1
+        return np.asarray(np.maximum(small, x >= 0) / (1 + small))  # exp(x) or 1, over that
+
+    def _backward(self, dout: Array) -> Array:
+        y = self._saved
+        return np.asarray(dout * (y * (1 - y)))
+
+
+@register_layer
+class Tanh(Activation):
+    """``y = tanh(x)``; ``dy/dx = 1 - y*y``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Tanh().forward(np.array([[0.0, 100.0]]))
+    array([[0., 1.]])
+    """
+
+    def _activate(self, x: Array) -> Array:
+        return np.asarray(np.tanh(x))
+
+    def _backward(self, dout: Array) -> Array:
+        y = self._saved
+        return np.asarray(dout * (1 - y * y))
+
+
+@register_layer
+class Softmax(Activation):
+    """``y = exp(x)/sum(exp(x))`` along axis 1: over features, or over the channels of an image.
+
+    A network that is trained with `SoftmaxCrossEntropy` ends without it: that loss takes scores.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Softmax().forward(np.array([[1000.0, 1000.0], [0.0, np.log(3.0)]]))
+    array([[0.5 , 0.5 ],
+           [0.25, 0.75]])
+    """
+
+    def _activate(self, x: Array) -> Array:
+        powers = np.exp(x - x.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+    def _backward(self, dout: Array) -> Array:
+        y = self._saved
+        return np.asarray(y * (dout - (dout * y).sum(axis=1, keepdims=True)))

@@ -1,0 +1,123 @@
+"""Batch normalisation, for rows of features and for images."""
+
+import numpy as np
+
+from fastscratch.errors import ArgumentError, ShapeError
+from fastscratch.layers.base import Layer
+from fastscratch.layers.parameter import Buffer, Parameter
+from fastscratch.layers.registry import register_layer
+from fastscratch.layers.shapes import Shape
+from fastscratch.types import Array
+
+
+@register_layer
+class BatchNorm(Layer):
+    """``y = gamma*(x - mean)/sqrt(var + eps) + beta``, feature by feature or channel by channel.
+
+    In training, mean and variance (divided by the number of elements) are those of the batch: over
+    N for features (N, F), over N, H and W for images (N, C, H, W). Running means of both are kept,
+    and used where ``training`` is False.
+
+    Source: Ioffe and Szegedy, "Batch normalization", 2015, algorithms 1 and 2.
+
+    Parameters
+    ----------
+    momentum : float
+        The share of the old running value that is kept at each step (the share of the *new* one
+        in PyTorch).
+    eps : float
+        Added to the variance.
+    backend : str, optional
+        Not used yet: the layer runs on NumPy.
+
+    Attributes
+    ----------
+    gamma, beta : Parameter, shape (F,) or (C,)
+        Scale, 1 at first, and shift, 0 at first; weight decay leaves them alone.
+    running_mean, running_var : Buffer, shape (F,) or (C,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> norm = BatchNorm()
+    >>> x = np.array([[1.0, 10.0], [3.0, 30.0]])
+    >>> np.round(norm.forward(x, training=True), 3)
+    array([[-1., -1.],
+           [ 1.,  1.]])
+    >>> norm.running_mean.value
+    array([0.2, 2. ])
+    """
+
+    gamma: Parameter
+    beta: Parameter
+    running_mean: Buffer
+    running_var: Buffer
+
+    def __init__(
+        self, *, momentum: float = 0.9, eps: float = 1e-5, backend: str | None = None
+    ) -> None:
+        super().__init__(backend=backend)
+        if not 0 <= momentum <= 1 or not eps > 0:
+            raise ArgumentError(
+                "BatchNorm: momentum must be in [0, 1] and eps above 0, got "
+                f"momentum={momentum!r}, eps={eps!r}"
+            )
+        self.momentum = momentum
+        self.eps = eps
+
+    def _build(self, input_shape: Shape) -> Shape:
+        if len(input_shape) not in (1, 3):
+            raise ShapeError(
+                f"takes (N, F) or images (N, C, H, W), got (N, {', '.join(map(str, input_shape))})"
+            )
+        features = (input_shape[0],)
+        self.gamma = self.add_parameter("gamma", features, {"name": "constant"}, decay=False)
+        self.beta = self.add_parameter("beta", features, "zeros", decay=False)
+        self.running_mean = self.add_buffer("running_mean", np.zeros(features, self.dtype))
+        self.running_var = self.add_buffer("running_var", np.ones(features, self.dtype))
+        return input_shape
+
+    def _forward(self, x: Array, training: bool) -> Array:
+        if not training:
+            scale = self.gamma.value / np.sqrt(self.running_var.value + self.eps)
+            shift = self.beta.value - self.running_mean.value * scale
+            return x * _spread(scale, x.ndim) + _spread(shift, x.ndim)
+        if not x.shape[0]:
+            raise ShapeError("an empty batch has no mean to train with")
+        axes = _batch_axes(x.ndim)
+        mean = x.mean(axis=axes)
+        normalised = x - _spread(mean, x.ndim)
+        var = np.square(normalised).mean(axis=axes)
+        inverse_std = 1 / np.sqrt(var + self.eps)
+        normalised *= _spread(inverse_std, x.ndim)
+        for running, new in ((self.running_mean, mean), (self.running_var, var)):
+            running.value = self.momentum * running.value + (1 - self.momentum) * new
+        self._saved = (normalised, inverse_std)
+        return normalised * _spread(self.gamma.value, x.ndim) + _spread(self.beta.value, x.ndim)
+
+    def _backward(self, dout: Array) -> Array:
+        normalised, inverse_std = self._saved
+        self._backward_parameters(dout)
+        # dx = gamma/std * (dout - mean(dout) - normalised*mean(dout*normalised)): the last two
+        # terms are what moves through the batch's mean and variance.
+        count = dout.size // dout.shape[1]
+        dx: Array = normalised * _spread(self.gamma.grad / -count, dout.ndim)
+        dx += dout
+        dx -= _spread(self.beta.grad / count, dout.ndim)
+        dx *= _spread(self.gamma.value * inverse_std, dout.ndim)
+        return dx
+
+    def _backward_parameters(self, dout: Array) -> None:
+        normalised, _ = self._saved
+        axes = _batch_axes(dout.ndim)
+        self.gamma.grad = (dout * normalised).sum(axis=axes)
+        self.beta.grad = dout.sum(axis=axes)
+
+
+def _batch_axes(ndim: int) -> tuple[int, ...]:
+    return (0,) if ndim == 2 else (0, 2, 3)
+
+
+def _spread(per_channel: Array, ndim: int) -> Array:
+    """A row of channels so that it broadcasts over a batch."""
+    return per_channel.reshape((1, -1) + (1,) * (ndim - 2))

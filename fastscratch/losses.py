@@ -1,0 +1,272 @@
+"""Losses: one number for a batch of scores and targets, and its gradient by the scores."""
+
+from typing import Literal
+
+import numpy as np
+
+from fastscratch.errors import ArgumentError, DtypeError, ShapeError, TrainingError
+from fastscratch.types import Array
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class Loss:
+    """Base of the losses. All are means over the batch.
+
+    A new loss overrides ``_forward(scores, targets) -> float``, which keeps in ``self._saved`` what
+    ``_backward() -> dout`` needs.
+
+    Examples
+    --------
+    >>> class Hinge(Loss):
+    ...     def _forward(self, scores, targets):
+    ...         self._saved = (scores, targets)
+    ...         return np.maximum(1 - targets * scores, 0).sum() / len(scores)
+    ...     def _backward(self):
+    ...         scores, targets = self._saved
+    ...         return np.where(targets * scores < 1, -targets, 0.0) / len(scores)
+    >>> Hinge().forward(np.array([[0.5]]), np.array([[1.0]]))
+    0.5
+    """
+
+    _saved: object = None
+
+    def forward(self, scores: Array, targets: Array) -> float:
+        """The loss of a batch.
+
+        Parameters
+        ----------
+        scores : ndarray of float32 or float64, shape (N, ...)
+            What the network returned. Never written to.
+        targets : ndarray
+            What it should have returned; see the loss.
+
+        Returns
+        -------
+        float
+            Not finite where the scores are not; that is no error here.
+
+        Raises
+        ------
+        ShapeError, DtypeError, ArgumentError
+            If the two do not fit.
+
+        Examples
+        --------
+        >>> MeanSquaredError().forward(np.array([[1.0, 2.0]]), np.array([[0.0, 4.0]]))
+        2.5
+        """
+        if not isinstance(scores, np.ndarray) or scores.dtype not in _FLOATS:
+            found = getattr(scores, "dtype", type(scores).__name__)
+            raise DtypeError(
+                f"{self._title}: scores must be a float32 or float64 array, got {found}"
+            )
+        if scores.ndim < 2 or not scores.size:
+            raise ShapeError(
+                f"{self._title}: scores must have shape (N, ...) with a sample or more, got "
+                f"{scores.shape}"
+            )
+        return float(self._forward(scores, np.asarray(targets)))
+
+    def backward(self) -> Array:
+        """The gradient by the scores of the last ``forward``.
+
+        Returns
+        -------
+        ndarray
+            Of the scores' shape and dtype.
+
+        Raises
+        ------
+        TrainingError
+            If there was no ``forward``.
+
+        Examples
+        --------
+        >>> loss = MeanSquaredError()
+        >>> value = loss.forward(np.array([[1.0, 2.0]]), np.array([[0.0, 4.0]]))
+        >>> loss.backward()
+        array([[ 1., -2.]])
+        """
+        if self._saved is None:
+            raise TrainingError(f"{self._title}: backward needs a forward before it")
+        return self._backward()
+
+    def _forward(self, scores: Array, targets: Array) -> float:
+        raise NotImplementedError
+
+    def _backward(self) -> Array:
+        raise NotImplementedError
+
+    @property
+    def _title(self) -> str:
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class SoftmaxCrossEntropy(Loss):
+    """Cross-entropy between targets and the softmax of scores, averaged over the batch.
+
+    ``-(1/N) * sum over n, c of t[n, c]*log(softmax(scores[n])[c])``, computed by log-softmax: large
+    scores do not overflow, and no small number is added inside the logarithm.
+
+    Targets are class numbers, an integer array (N,), or probabilities (N, C) whose rows sum to 1,
+    one-hot ones for example. Which of both they are is told by the number of axes alone.
+
+    Examples
+    --------
+    >>> loss = SoftmaxCrossEntropy()
+    >>> scores = np.array([[0.0, np.log(3.0)]])
+    >>> round(loss.forward(scores, np.array([1])), 6)  # log(4/3)
+    0.287682
+    >>> loss.backward()
+    array([[ 0.25, -0.25]])
+    """
+
+    _saved: tuple[Array, Array] | None = None
+
+    def _forward(self, scores: Array, targets: Array) -> float:
+        if scores.ndim != 2:
+            raise ShapeError(f"{self._title}: scores must have shape (N, C), got {scores.shape}")
+        self._check_targets(scores, targets)
+        shifted = scores - scores.max(axis=1, keepdims=True)
+        log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        self._saved = (log_p, targets)
+        if targets.ndim == 1:
+            return -float(log_p[np.arange(len(targets)), targets].mean(dtype=np.float64))
+        return -float((targets * log_p).sum(axis=1).mean(dtype=np.float64))
+
+    def _backward(self) -> Array:
+        assert self._saved is not None
+        log_p, targets = self._saved
+        dout = np.exp(log_p)
+        if targets.ndim == 1:
+            dout[np.arange(len(targets)), targets] -= 1
+        else:
+            dout -= targets
+        dout /= len(targets)
+        return dout
+
+    def _check_targets(self, scores: Array, targets: Array) -> None:
+        samples, classes = scores.shape
+        if targets.shape == (samples,):
+            if targets.dtype.kind not in "iu":
+                raise DtypeError(
+                    f"{self._title}: targets of shape (N,) are class numbers and must be integers, "
+                    f"got {targets.dtype}; convert them, for example t.astype(np.int64)"
+                )
+            low, high = targets.min(), targets.max()
+            if low < 0 or high >= classes:
+                raise ArgumentError(
+                    f"{self._title}: class numbers must be in 0..{classes - 1}, got "
+                    f"{low if low < 0 else high}"
+                )
+        elif targets.shape == scores.shape:
+            if targets.dtype.kind not in "fiub":
+                raise DtypeError(f"{self._title}: targets must be numbers, got {targets.dtype}")
+            sums = targets.sum(axis=1)
+            if not (targets.min() >= 0 and np.abs(sums - 1).max() <= 1e-3):
+                raise ArgumentError(
+                    f"{self._title}: targets of shape (N, C) are probabilities: each row must be "
+                    "0 or more and sum to 1"
+                )
+        else:
+            raise ShapeError(
+                f"{self._title}: for scores of shape {scores.shape} targets are class numbers "
+                f"({samples},) or probabilities {scores.shape}, got {targets.shape}"
+            )
+
+
+class _Difference(Loss):
+    """A mean of a function of ``scores - targets``."""
+
+    _saved: Array | None = None
+
+    def __init__(self, features: Literal["mean", "sum"] = "mean") -> None:
+        if features not in ("mean", "sum"):
+            raise ArgumentError(
+                f'{self._title}: features must be "mean" or "sum", got {features!r}'
+            )
+        self.features = features
+
+    def _forward(self, scores: Array, targets: Array) -> float:
+        if targets.shape != scores.shape:
+            one_hot = "; make class numbers one-hot first" if targets.ndim == 1 else ""
+            raise ShapeError(
+                f"{self._title}: targets must have the scores' shape {scores.shape}, got "
+                f"{targets.shape}{one_hot}"
+            )
+        if targets.dtype.kind not in "fiub":
+            raise DtypeError(f"{self._title}: targets must be numbers, got {targets.dtype}")
+        self._saved = scores - targets.astype(scores.dtype, copy=False)
+        total = float(self._value(self._saved).sum(dtype=np.float64))
+        return total / self._count(scores)
+
+    def _backward(self) -> Array:
+        assert self._saved is not None
+        slope = self._slope(self._saved)
+        slope /= self._count(self._saved)
+        return slope
+
+    def _count(self, scores: Array) -> int:
+        return scores.size if self.features == "mean" else len(scores)
+
+    def _value(self, difference: Array) -> Array:
+        raise NotImplementedError
+
+    def _slope(self, difference: Array) -> Array:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(features={self.features!r})"
+
+
+class MeanSquaredError(_Difference):
+    """The mean of ``(scores - targets)**2`` over all elements.
+
+    Parameters
+    ----------
+    features : {"mean", "sum"}
+        ``"sum"`` adds the elements of each sample up and takes the mean over the batch alone: the
+        L2 loss. (The book's ``0.5*sum`` for one sample is half of that.)
+
+    Examples
+    --------
+    >>> scores, targets = np.array([[1.0, 2.0]]), np.array([[0.0, 4.0]])
+    >>> MeanSquaredError().forward(scores, targets)
+    2.5
+    >>> loss = MeanSquaredError(features="sum")
+    >>> loss.forward(scores, targets), loss.backward()
+    (5.0, array([[ 2., -4.]]))
+    """
+
+    def _value(self, difference: Array) -> Array:
+        return np.asarray(np.square(difference))
+
+    def _slope(self, difference: Array) -> Array:
+        return 2 * difference
+
+
+class MeanAbsoluteError(_Difference):
+    """The mean of ``|scores - targets|`` over all elements; its slope is 0 where they are equal.
+
+    Parameters
+    ----------
+    features : {"mean", "sum"}
+        ``"sum"`` adds the elements of each sample up and takes the mean over the batch alone: the
+        L1 loss.
+
+    Examples
+    --------
+    >>> loss = MeanAbsoluteError()
+    >>> loss.forward(np.array([[1.0, 2.0]]), np.array([[0.0, 4.0]])), loss.backward()
+    (1.5, array([[ 0.5, -0.5]]))
+    """
+
+    def _value(self, difference: Array) -> Array:
+        return np.asarray(np.abs(difference))
+
+    def _slope(self, difference: Array) -> Array:
+        return np.asarray(np.sign(difference))
