@@ -32,6 +32,7 @@ def disassemble(level, module):
     if level not in cython_ext.build_info["levels"]:
         pytest.skip(f"level {level} is not built for this processor")
     (path,) = (FOLDER / level).glob(f"{module}.*")
+    assert OBJDUMP
     command = [OBJDUMP, "--disassemble", "--no-show-raw-insn", str(path)]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = re.finditer(r"^[0-9a-f]+ <([^>]+)>:\n(.*?)(?:\n\n|\Z)", text, re.S | re.M)

@@ -26,7 +26,9 @@ def supported():
 
     (path,) = Path(cython_ext.__file__).parent.glob("_processor.*")
     loader = ExtensionFileLoader("_processor", str(path))
-    module = module_from_spec(spec_from_loader("_processor", loader))
+    spec = spec_from_loader("_processor", loader)
+    assert spec
+    module = module_from_spec(spec)
     loader.exec_module(module)
     return module.supported_levels()
 

@@ -1,6 +1,7 @@
 """Scratch memory: aligned, one block a call at a time, kept for the next, and no more than that."""
 
 import gc
+import importlib
 import itertools
 
 import pytest
@@ -9,9 +10,7 @@ import pytest
 @pytest.fixture
 def scratch(require_backend):
     require_backend("cython")
-    from fastscratch.kernels.cython_ext import scratch
-
-    return scratch.Scratch
+    return importlib.import_module("fastscratch.kernels.cython_ext.scratch").Scratch
 
 
 @pytest.mark.parametrize("size", [0, 1, 63, 4096, 1_000_001])
