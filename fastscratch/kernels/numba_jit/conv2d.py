@@ -21,9 +21,7 @@ def conv2d_forward(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """y[n, oc, oh, ow] = bias[oc] + sum over c, kh, kw of x[n, c, ih, iw]*weight[oc, c, kh, kw]."""
-    plan = _plan_forward(
-        x.shape, weight.shape, y.shape, stride, padding, dilation, groups, x.dtype
-    )
+    plan = _plan_forward(x.shape, weight.shape, y.shape, stride, padding, dilation, groups, x.dtype)
     _run(plan, x, weight, bias, y, num_threads)
 
 
@@ -47,7 +45,7 @@ def conv2d_backward_weight(
         dout.shape, x.shape, dw.shape, stride, padding, dilation, groups, x.dtype
     )
     dtype = x.dtype
-    workers = usable_workers(num_threads)
+    workers = usable_workers(num_threads, plan.work)
     if isinstance(plan, planes_weight.Plan):
         with Scratch(dtype, workers * plan.local_size, workers * plan.line_size) as pieces:
             local, line, _ = pieces
@@ -70,14 +68,12 @@ def _run(
 ) -> None:  # fmt: skip
     """Forward and backward input: the driver that the plan is made for, with its scratch."""
     dtype = source.dtype
-    workers = usable_workers(num_threads)
+    workers = usable_workers(num_threads, plan.work)
     sizes = plan.packed_size, workers * plan.local_size, workers * plan.sums_size
     if isinstance(plan, planes.Plan):
         with Scratch(dtype, *sizes) as (packed, local, sums, _):
             planes.pack(workers, weight, packed, plan.packing)
-            planes.correlate_planes(
-                workers, source, packed, bias, out, local, sums, plan.computing
-            )
+            planes.correlate_planes(workers, source, packed, bias, out, local, sums, plan.computing)
         return
     with Scratch(dtype, *sizes, offsets=workers * plan.pixels_size) as (packed, *pieces):
         correlate.pack(workers, weight, packed, plan.packing)

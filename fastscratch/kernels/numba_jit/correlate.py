@@ -21,7 +21,7 @@ from fastscratch.kernels.numba_jit.compile import (
     driver,
     inner,
 )
-from fastscratch.kernels.numba_jit.lines import copy_steps, get, put, repeat_row, zero_line
+from fastscratch.kernels.numba_jit.lines import copy_steps, get, put, repeat_row
 from fastscratch.kernels.numba_jit.machine import ROWS
 from fastscratch.kernels.numba_jit.phases import (
     CHUNK,
@@ -43,7 +43,7 @@ from fastscratch.kernels.numba_jit.phases import (
     wanted_tasks,
 )
 from fastscratch.kernels.numba_jit.tile import tile_rows
-from fastscratch.kernels.numba_jit.vectors import lanes, lanes_of
+from fastscratch.kernels.numba_jit.vectors import fill_line, lanes, lanes_of
 from fastscratch.kernels.numba_jit.window import copy_window, transpose
 from fastscratch.types import Array, Pair
 
@@ -98,6 +98,8 @@ class Plan(NamedTuple):
     packing: Constants
     computing: Constants
     """Tables and extents for the two drivers."""
+    work: int
+    """Multiply-adds."""
     packed_size: int
     local_size: int
     sums_size: int
@@ -132,7 +134,7 @@ def plan(c: Correlation, dtype: np.dtype[np.floating]) -> Plan:
     phases, tap_order = phase_table(c.phases)
     offsets = np.concatenate(k_offsets).astype(np.intp)
     return Plan(
-        Constants(tap_order, phases, extents), Constants(phases, offsets, extents),
+        Constants(tap_order, phases, extents), Constants(phases, offsets, extents), work,
         c.groups * -(-CO // width) * width * CI * c.taps,
         images * CI * plane, images * block_h * block_w * width, images * block_h * block_w,
     )  # fmt: skip
@@ -143,9 +145,9 @@ def _cut(
 ) -> tuple[int, int, int, int]:
     """Images, rows and columns of a task, and parts of the output channels.
 
-    Local images are to fit the cache (``column`` is the bytes that a pixel of the source takes, over
-    all channels), and few pixels would not repay the weights that are read for them. Where that
-    leaves fewer tasks than wanted, the ``blocks`` of output channels are shared out, too.
+    Local images are to fit the cache (``column`` is the bytes that a pixel of the source takes,
+    over all channels), and few pixels would not repay the weights that are read for them. Where
+    that leaves fewer tasks than wanted, the ``blocks`` of output channels are shared out, too.
     """
     width = pixels[1]
     room = max(LOCAL_BYTES // column, 1)
@@ -183,7 +185,7 @@ def _pack(
         first, taps = phases[phase * PHASE_FIELDS + TAP_FIRST], phases[phase * PHASE_FIELDS + TAPS]
         target = (e.groups * blocks * first + block * taps) * e.CI * width
         if count < width:
-            zero_line(packed, target, e.CI * taps * width)
+            fill_line(packed, target, e.CI * taps * width, 0)
         if taps < e.taps:
             for ci in range(e.CI):
                 for t in range(taps):

@@ -22,11 +22,11 @@ from fastscratch.kernels.numba_jit.compile import (
     driver,
     inner,
 )
-from fastscratch.kernels.numba_jit.lines import add_line, copy_line, sum_line, zero_line
+from fastscratch.kernels.numba_jit.lines import add_line, sum_line
 from fastscratch.kernels.numba_jit.machine import ROWS
 from fastscratch.kernels.numba_jit.phases import CHUNK, LOCAL_BYTES, odd_lines, wanted_tasks
 from fastscratch.kernels.numba_jit.tile import tile_rows
-from fastscratch.kernels.numba_jit.vectors import lanes, lanes_of
+from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line, lanes, lanes_of
 from fastscratch.kernels.numba_jit.window import copy_window, transpose
 from fastscratch.types import Array, Padding, Pair
 
@@ -75,6 +75,8 @@ class Plan(NamedTuple):
     adding: Constants
     gathering: Constants
     """Tables and extents for the two drivers."""
+    work: int
+    """Multiply-adds."""
     partial_size: int
     bias_sums_size: int
     local_size: int
@@ -104,7 +106,8 @@ def plan(
     width = 2 * lanes_of(dtype)
     dw_bytes = -(-OC // groups // width) * groups * width * C * KH * KW * dtype.itemsize
     ranges = -(-C // max(LOCAL_BYTES // (plane * dtype.itemsize), 1))
-    tasks = wanted_tasks(N * OC * C * KH * KW * OH * OW)
+    work = N * OC * C * KH * KW * OH * OW
+    tasks = wanted_tasks(work)
     slots = -(-tasks // (groups * ranges))
     slots = max(min(slots, units, PARTIAL_BYTES // dw_bytes), 1)
     wanted = -(-tasks // (groups * slots))
@@ -119,7 +122,7 @@ def plan(
     ))  # fmt: skip
     count = block_h * block_w
     return Plan(
-        Constants(offsets, extents), Constants(extents),
+        Constants(offsets, extents), Constants(extents), work,
         slots * dw_bytes // dtype.itemsize, slots * OC,
         -(-C // ranges) * plane, count * width, count,
     )  # fmt: skip
@@ -154,7 +157,7 @@ def _unit(
         oc_start = block * width
         channels = min(width, e.OC - oc_start)
         if channels < width:
-            zero_line(turned, turned_start, count * width)
+            fill_line(turned, turned_start, count * width, 0)
         source = ((n * e.groups + group) * e.OC + oc_start) * plane + top * e.OW + left
         if across == e.OW:
             transpose(dout, source, plane, channels, count, turned, turned_start, width)
@@ -200,10 +203,10 @@ def correlate_weight(
         start = (slot * e.groups + group) * blocks * e.C * e.taps * width
         for block in range(blocks):
             rows = start + (block * e.C + c_start) * e.taps * width
-            zero_line(partial, rows, (c_stop - c_start) * e.taps * width)
+            fill_line(partial, rows, (c_stop - c_start) * e.taps * width, 0)
         bias_start = slot * e.groups * e.OC
         if part == 0:
-            zero_line(bias_sums, bias_start + group * e.OC, e.OC)
+            fill_line(bias_sums, bias_start + group * e.OC, e.OC, 0)
         for unit in range(units * slot // e.slots, units * (slot + 1) // e.slots):
             _unit(
                 unit, group, c_start, c_stop, dout, x, partial, start, bias_sums, bias_start,

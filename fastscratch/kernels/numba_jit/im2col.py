@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 from fastscratch.kernels.numba_jit.compile import In, Out, driver, usable_workers
-from fastscratch.kernels.numba_jit.lines import get, put, zero_line
+from fastscratch.kernels.numba_jit.lines import get, put
 from fastscratch.kernels.numba_jit.phases import TASKS
+from fastscratch.kernels.numba_jit.vectors import fill_line
 from fastscratch.types import Array, Padding, Pair
 
 
@@ -35,7 +36,7 @@ def im2col(
 ) -> None:  # fmt: skip
     """columns[(n, oh, ow), (c, kh, kw)] = x[n, c, oh*S - P + kh*D, ow*S - P + kw*D]."""
     extents = _extents(x.shape, kernel_size, stride, padding, dilation)
-    copy_windows(usable_workers(num_threads), x, columns, extents)
+    copy_windows(usable_workers(num_threads, columns.size), x, columns, extents)
 
 
 def col2im(
@@ -44,7 +45,7 @@ def col2im(
 ) -> None:  # fmt: skip
     """x[n, c, ih, iw] = the sum of all columns that im2col copies from there."""
     extents = _extents(x.shape, kernel_size, stride, padding, dilation)
-    add_windows(usable_workers(num_threads), columns, x, extents)
+    add_windows(usable_workers(num_threads, columns.size), columns, x, extents)
 
 
 def _extents(
@@ -76,7 +77,7 @@ def copy_windows(worker: int, workers: int, x: In, columns: Out, e: Extents) -> 
                     ih = top + kh * e.dilation_h
                     row = ((n * e.C + c) * e.H + ih) * e.W + left
                     if ih < 0 or ih >= e.H:
-                        zero_line(columns, target, e.KW)
+                        fill_line(columns, target, e.KW, 0)
                     elif inside:
                         for kw in range(e.KW):
                             put(columns, target + kw, get(x, row + kw * e.dilation_w))
@@ -96,7 +97,7 @@ def add_windows(worker: int, workers: int, columns: In, x: Out, e: Extents) -> N
     for task in range(worker, e.N * e.parts, workers):
         n, part = task // e.parts, task % e.parts
         c_start, c_stop = e.C * part // e.parts, e.C * (part + 1) // e.parts
-        zero_line(x, (n * e.C + c_start) * e.H * e.W, (c_stop - c_start) * e.H * e.W)
+        fill_line(x, (n * e.C + c_start) * e.H * e.W, (c_stop - c_start) * e.H * e.W, 0)
         for oh in range(e.OH):
             top = oh * e.stride_h - e.pad_h
             for ow in range(e.OW):

@@ -10,7 +10,7 @@ from typing import Any
 from numba import types
 
 from fastscratch.kernels.numba_jit.compile import JIT, inner, intrinsic
-from fastscratch.kernels.numba_jit.vectors import fill_vector, lanes, move_vector
+from fastscratch.kernels.numba_jit.vectors import copy_line, copy_pair, fill_line, lanes
 from fastscratch.types import Array
 
 if JIT:
@@ -52,47 +52,6 @@ else:
 
 
 @inner
-def zero_line(dst: Array, start: int, count: int) -> None:
-    """dst = 0."""
-    fill_line(dst, start, count, 0)
-
-
-@inner
-def fill_line(dst: Array, start: int, count: int, value: float) -> None:
-    """dst = value."""
-    side = lanes(dst)
-    if count < side:
-        for i in range(count):
-            put(dst, start + i, value)
-        return
-    for i in range(0, count - side, side):
-        fill_vector(dst, start + i, value)
-    fill_vector(dst, start + count - side, value)
-
-
-@inner
-def copy_line(src: Array, src_start: int, dst: Array, dst_start: int, count: int) -> None:
-    """dst = src. The last vector overlaps the one before: left to the compiler, what does not fill
-    four vectors is copied element by element."""
-    side = lanes(src)
-    if count < side:
-        for i in range(count):
-            put(dst, dst_start + i, get(src, src_start + i))
-        return
-    for i in range(0, count - side, side):
-        move_vector(src, src_start + i, dst, dst_start + i)
-    move_vector(src, src_start + count - side, dst, dst_start + count - side)
-
-
-@inner
-def copy_pair(src: Array, src_start: int, dst: Array, dst_start: int) -> None:
-    """dst = src, two vectors: a row of a tile."""
-    side = lanes(src)
-    move_vector(src, src_start, dst, dst_start)
-    move_vector(src, src_start + side, dst, dst_start + side)
-
-
-@inner
 def repeat_row(
     src: Array, src_start: int, count: int, dst: Array, dst_start: int, rows: int
 ) -> None:
@@ -101,7 +60,7 @@ def repeat_row(
     if rows == 0:
         return
     copy_line(src, src_start, dst, dst_start, count)
-    zero_line(dst, dst_start + count, width - count)
+    fill_line(dst, dst_start + count, width - count, 0)
     for row in range(1, rows):
         copy_pair(dst, dst_start, dst, dst_start + row * width)
 

@@ -23,16 +23,7 @@ from fastscratch.kernels.numba_jit.compile import (
     inner,
     usable_workers,
 )
-from fastscratch.kernels.numba_jit.lines import (
-    add_line,
-    copy_line,
-    copy_pair,
-    dot_lines,
-    get,
-    put,
-    repeat_row,
-    zero_line,
-)
+from fastscratch.kernels.numba_jit.lines import add_line, dot_lines, get, put, repeat_row
 from fastscratch.kernels.numba_jit.machine import ROWS
 from fastscratch.kernels.numba_jit.phases import CHUNK, wanted_tasks
 from fastscratch.kernels.numba_jit.scratch import Scratch
@@ -42,7 +33,7 @@ from fastscratch.kernels.numba_jit.tile import (
     tile_pixels,
     tile_rows,
 )
-from fastscratch.kernels.numba_jit.vectors import lanes, lanes_of
+from fastscratch.kernels.numba_jit.vectors import copy_line, copy_pair, fill_line, lanes, lanes_of
 from fastscratch.kernels.numba_jit.window import transpose
 from fastscratch.types import Array
 
@@ -106,7 +97,7 @@ def _plan(
     groups = -(-N // GROUP_COLUMNS)
     group = -(-blocks // groups)
     groups = -(-blocks // group)
-    tiles = -(-M // ROWS)
+    tiles = max(-(-M // ROWS), 1)
     row_blocks = max(-(-M // BLOCK_ROWS), min(-(-wanted_tasks(M * N * K) // groups), tiles), 1)
     rows = min((-(-tiles // row_blocks) + 1) * ROWS, M)
     # Rows a whole number of pages apart would share one set of the L1 cache.
@@ -131,7 +122,7 @@ def matmul(
     """out[m, n] = bias[n] + the sum; ``out`` is (M, N)."""
     M, N = out.shape
     plan = _plan(M, K, N, a_row, a_k, b_k, b_n, out.dtype)
-    workers = usable_workers(num_threads)
+    workers = usable_workers(num_threads, M * N * K)
     if M <= FEW_ROWS and a_k == b_k == 1:
         multiply_dots(workers, a, b, bias, out, plan.extents)
         return
@@ -147,7 +138,7 @@ def matmul(
 
 def sum_rows(rows: Array, out: Array, num_threads: int) -> None:
     """out = the sum over the first axis."""
-    workers = usable_workers(num_threads)
+    workers = usable_workers(num_threads, rows.size)
     with Scratch(out.dtype, workers * ADDED_COLUMNS) as (sums, _):
         add_rows(workers, rows, out, sums, *rows.shape)
 
@@ -160,7 +151,7 @@ def pack(worker: int, workers: int, b: In, packed: Out, e: Extents) -> None:
         columns = min(width, e.N - block * width)
         target = block * e.K * width
         if columns < width:
-            zero_line(packed, target, e.K * width)
+            fill_line(packed, target, e.K * width, 0)
         source = block * width * e.b_n
         if e.b_k == 1:
             transpose(b, source, e.b_n, columns, e.K, packed, target, width)
@@ -260,9 +251,7 @@ def multiply_lines(
 
 
 @driver
-def multiply_dots(
-    worker: int, workers: int, a: In, b: In, bias: In, out: Out, e: Extents
-) -> None:
+def multiply_dots(worker: int, workers: int, a: In, b: In, bias: In, out: Out, e: Extents) -> None:
     """Few rows times lines along k: dot products."""
     for n in range(worker, e.N, workers):
         for m in range(e.M):
@@ -279,16 +268,14 @@ ADDED_ROWS = 64
 
 
 @driver
-def add_rows(
-    worker: int, workers: int, rows: In, out: Out, sums: Out, M: int, N: int
-) -> None:
+def add_rows(worker: int, workers: int, rows: In, out: Out, sums: Out, M: int, N: int) -> None:
     """out = the sum of the rows."""
     start = worker * ADDED_COLUMNS
     for n in range(worker * ADDED_COLUMNS, N, workers * ADDED_COLUMNS):
         count = min(ADDED_COLUMNS, N - n)
-        zero_line(out, n, count)
+        fill_line(out, n, count, 0)
         for first in range(0, M, ADDED_ROWS):
-            zero_line(sums, start, count)
+            fill_line(sums, start, count, 0)
             for m in range(first, min(first + ADDED_ROWS, M)):
                 add_line(rows, m * N + n, sums, start, count)
             add_line(sums, start, out, n, count)

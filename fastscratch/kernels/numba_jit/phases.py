@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastscratch.kernels.numba_jit.compile import WORKER_WORK
 from fastscratch.types import Array, Padding, Pair
 
 CHUNK = 288
@@ -22,9 +23,6 @@ LOCAL_BYTES = 160 * 1024
 TASKS = 16
 """Tasks that a large problem is cut into at least."""
 
-TASK_WORK = 200_000
-"""Multiply-adds that a task is worth."""
-
 
 def wanted_tasks(work: int) -> int:
     """How many tasks a problem of so many multiply-adds should have at least.
@@ -32,7 +30,7 @@ def wanted_tasks(work: int) -> int:
     It depends on the shape alone, as everything that decides what a task computes must, so that
     the bits do not depend on the threads.
     """
-    return max(min(TASKS, work // TASK_WORK), 1)
+    return max(min(TASKS, work // WORKER_WORK), 1)
 
 
 class Phase(NamedTuple):
@@ -77,9 +75,7 @@ def forward_correlation(
         for kh in range(KH) for kw in range(KW)
     ]  # fmt: skip
     phase = Phase((0, 0), (y[2], y[3]), tuple(enumerate(offsets)))
-    return Correlation(
-        x, y, (C, y[1] // groups), groups, KH * KW, (phase,), stride, (1, 1), False
-    )
+    return Correlation(x, y, (C, y[1] // groups), groups, KH * KW, (phase,), stride, (1, 1), False)
 
 
 def backward_correlation(

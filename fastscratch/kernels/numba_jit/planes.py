@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastscratch.kernels.numba_jit.compile import Constants, In, Offsets, Out, driver, inner
-from fastscratch.kernels.numba_jit.lines import copy_line, copy_steps, fill_line, get, put
+from fastscratch.kernels.numba_jit.lines import copy_steps, get, put
 from fastscratch.kernels.numba_jit.phases import (
     CHUNK,
     FIRST_H,
@@ -31,7 +31,7 @@ from fastscratch.kernels.numba_jit.phases import (
     wanted_tasks,
 )
 from fastscratch.kernels.numba_jit.tile import PIXEL_ROWS, PIXEL_VECTORS, tile_pixels
-from fastscratch.kernels.numba_jit.vectors import lanes, lanes_of
+from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line, lanes, lanes_of
 from fastscratch.kernels.numba_jit.window import copy_window_split
 from fastscratch.types import Array
 
@@ -78,6 +78,8 @@ class Plan(NamedTuple):
     packing: Constants
     computing: Constants
     """Tables and extents for the two drivers."""
+    work: int
+    """Multiply-adds."""
     packed_size: int
     local_size: int
     sums_size: int
@@ -128,7 +130,7 @@ def plan(c: Correlation, dtype: np.dtype[np.floating]) -> Plan:
     table, tap_order = phase_table(c.phases)
     offsets = np.concatenate(k_offsets).astype(np.intp)
     return Plan(
-        Constants(tap_order, table, extents), Constants(table, offsets, extents),
+        Constants(tap_order, table, extents), Constants(table, offsets, extents), work,
         c.groups * CO * CI * c.taps,
         CI * plane + slack, min(CO, PIXEL_ROWS) * (block_h * part_w + slack),
     )  # fmt: skip
@@ -167,9 +169,7 @@ def _task(
         advance = PIXEL_VECTORS[rows] * side
         length = (line + advance - 1) // advance * advance
         for r in range(rows):
-            fill_line(
-                sums, sums_start + r * length, length, bias[group * e.CO + co_start + r]
-            )
+            fill_line(sums, sums_start + r * length, length, bias[group * e.CO + co_start + r])
         weights = (first * e.groups * e.CO + (group * e.CO + co_start) * taps) * e.CI
         k_first = e.CI * first
         for p in range(0, line, advance):

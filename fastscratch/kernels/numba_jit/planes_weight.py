@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fastscratch.kernels.numba_jit.compile import Constants, In, Offsets, Out, driver, inner
-from fastscratch.kernels.numba_jit.lines import copy_line, dot_lines, sum_line, zero_line
+from fastscratch.kernels.numba_jit.lines import dot_lines, sum_line
 from fastscratch.kernels.numba_jit.phases import TASKS
+from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line
 from fastscratch.kernels.numba_jit.window import copy_window_split
 from fastscratch.types import Array, Padding, Pair
 
@@ -53,6 +54,8 @@ class Plan(NamedTuple):
 
     adding: Constants
     """Table and extents for the driver."""
+    work: int
+    """Multiply-adds."""
     local_size: int
     line_size: int
     """Elements of scratch that a worker needs."""
@@ -92,8 +95,8 @@ def plan(
         local_h, local_w, part_h, part_w,
     ))  # fmt: skip
     return Plan(
-        Constants(np.array(offsets, np.intp), extents), stride[0] * stride[1] * part,
-        block_h * part_w,
+        Constants(np.array(offsets, np.intp), extents), N * OC * C * KH * KW * OH * OW,
+        stride[0] * stride[1] * part, block_h * part_w,
     )  # fmt: skip
 
 
@@ -106,7 +109,7 @@ def _block(
     height, across = min(e.block_h, e.OH - top), min(e.block_w, e.OW - left)
     length = (height - 1) * e.part_w + across
     for oc in range(group * e.OC, (group + 1) * e.OC):
-        zero_line(lines, line_start, length)
+        fill_line(lines, line_start, length, 0)
         for r in range(height):
             source = ((n * e.groups * e.OC + oc) * e.OH + top + r) * e.OW + left
             copy_line(dout, source, lines, line_start + r * e.part_w, across)
@@ -139,8 +142,8 @@ def correlate_planes_weight(
     local_start = worker * (local.size // workers)
     line_start = worker * (lines.size // workers)
     for group in range(worker, e.groups, workers):
-        zero_line(db, group * e.OC, e.OC)
-        zero_line(dw, group * e.OC * e.C * e.taps, e.OC * e.C * e.taps)
+        fill_line(db, group * e.OC, e.OC, 0)
+        fill_line(dw, group * e.OC * e.C * e.taps, e.OC * e.C * e.taps, 0)
         for n in range(e.N):
             for top in range(0, e.OH, e.block_h):
                 for left in range(0, e.OW, e.block_w):

@@ -16,7 +16,7 @@ def max_pool2d_forward(
 ) -> None:  # fmt: skip
     """y = the maximum of each window, argmax = kh*KW + kw of the first element that is it."""
     extents = pool2d_max.extents_of(x.shape, y.shape, kernel_size, stride, padding, dilation)
-    workers = usable_workers(num_threads)
+    workers = usable_workers(num_threads, x.size)
     offsets = pool2d_max.tap_offsets(extents)
     pool2d_max.find(workers, x, y, argmax, offsets, extents, window=argmax.dtype.char)
 
@@ -27,7 +27,7 @@ def max_pool2d_backward(
 ) -> None:  # fmt: skip
     """dx[the element that argmax names] += dout."""
     extents = pool2d_max.extents_of(dx.shape, dout.shape, kernel_size, stride, padding, dilation)
-    workers = usable_workers(num_threads)
+    workers = usable_workers(num_threads, dx.size)
     pool2d_max.scatter(workers, dout, argmax, dx, extents, window=argmax.dtype.char)
 
 
@@ -39,7 +39,7 @@ def avg_pool2d_forward(
     extents = pool2d_avg.extents_of(x.shape, y.shape, kernel_size, stride, padding)
     offsets = pool2d_avg.tap_offsets(extents)
     rows, cols = _counts(x.shape, y.shape, kernel_size, stride, padding, count_include_pad, x.dtype)
-    pool2d_avg.average(usable_workers(num_threads), x, y, rows, cols, offsets, extents)
+    pool2d_avg.average(usable_workers(num_threads, x.size), x, y, rows, cols, offsets, extents)
 
 
 def avg_pool2d_backward(
@@ -51,7 +51,7 @@ def avg_pool2d_backward(
     rows, cols = _counts(
         dx.shape, dout.shape, kernel_size, stride, padding, count_include_pad, dx.dtype
     )
-    workers = usable_workers(num_threads)
+    workers = usable_workers(num_threads, dx.size)
     with Scratch(dx.dtype, workers * extents.line) as (lines, _):
         pool2d_avg.spread(workers, dout, dx, rows, cols, lines, extents)
 

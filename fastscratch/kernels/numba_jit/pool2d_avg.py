@@ -6,13 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from fastscratch.kernels.numba_jit.compile import In, Offsets, Out, driver, inner
-from fastscratch.kernels.numba_jit.lines import add_line, get, put, sum_line, zero_line
+from fastscratch.kernels.numba_jit.lines import add_line, get, put, sum_line
 from fastscratch.kernels.numba_jit.pool_tile import (
     block_side,
     spread_block,
     sum_block,
     windows_inside,
 )
+from fastscratch.kernels.numba_jit.vectors import fill_line
 from fastscratch.types import Array, Padding, Pair
 
 
@@ -64,14 +65,19 @@ def tap_offsets(e: Extents) -> Array:
 def average(
     worker: int, workers: int, x: In, y: Out, rows: In, cols: In, offsets: Offsets, e: Extents
 ) -> None:
-    """A task is a row of windows."""
-    for task in range(worker, e.planes * e.OH, workers):
-        plane, oh = task // e.OH, task % e.OH
+    """Rows of windows, each worker its share."""
+    total = e.planes * e.OH
+    start, end = total * worker // workers, total * (worker + 1) // workers
+    plane, oh = start // e.OH - 1, e.OH - 1
+    if start % e.OH:
+        plane, oh = start // e.OH, start % e.OH - 1
+    side = block_side(x, e.ow_stop - e.ow_first)
+    for task in range(start, end):
+        oh += 1
+        if oh == e.OH:
+            plane, oh = plane + 1, 0
         first, stop = e.ow_first, e.ow_stop
-        if oh < e.oh_first or oh >= e.oh_stop:
-            stop = first
-        side = block_side(x, stop - first)
-        if side == 0:
+        if side == 0 or oh < e.oh_first or oh >= e.oh_stop:
             stop = first
         source = (plane * e.H + oh * e.stride_h - e.pad_h) * e.W - e.pad_w
         for ow in range(first):
@@ -108,7 +114,7 @@ def spread(
     start = worker * e.line
     side = block_side(dout, e.OW)
     for plane in range(worker, e.planes, workers):
-        zero_line(dx, plane * e.H * e.W, e.H * e.W)
+        fill_line(dx, plane * e.H * e.W, e.H * e.W, 0)
         for oh in range(e.OH):
             source = (plane * e.OH + oh) * e.OW
             if e.simple and side > 0:
@@ -119,7 +125,7 @@ def spread(
                     spread_block(side, dout, source + ow, divisor, dx, place)
                     spread_block(side, dout, source + ow, divisor, dx, place + e.W)
                 continue
-            zero_line(lines, start, e.line)
+            fill_line(lines, start, e.line, 0)
             if e.stride_w == 1:
                 _spread_line(dout, source, e.OW, rows[oh], cols, lines, start, 1, e.KW)
             elif e.stride_w == 2:

@@ -14,13 +14,14 @@ from fastscratch.kernels.numba_jit.compile import (
     driver,
     inner,
 )
-from fastscratch.kernels.numba_jit.lines import get, put, zero_line
+from fastscratch.kernels.numba_jit.lines import get, put
 from fastscratch.kernels.numba_jit.pool_tile import (
     block_side,
     max_block,
     scatter_block,
     windows_inside,
 )
+from fastscratch.kernels.numba_jit.vectors import fill_line
 from fastscratch.types import Array, Padding, Pair
 
 
@@ -75,14 +76,19 @@ def tap_offsets(e: Extents) -> Array:
 def find(
     worker: int, workers: int, x: In, y: Out, argmax: WindowOut, offsets: Offsets, e: Extents
 ) -> None:
-    """A task is a row of windows."""
-    for task in range(worker, e.planes * e.OH, workers):
-        plane, oh = task // e.OH, task % e.OH
+    """Rows of windows, each worker its share."""
+    total = e.planes * e.OH
+    start, end = total * worker // workers, total * (worker + 1) // workers
+    plane, oh = start // e.OH - 1, e.OH - 1
+    if start % e.OH:
+        plane, oh = start // e.OH, start % e.OH - 1
+    side = block_side(x, e.ow_stop - e.ow_first)
+    for task in range(start, end):
+        oh += 1
+        if oh == e.OH:
+            plane, oh = plane + 1, 0
         first, stop = e.ow_first, e.ow_stop
-        if oh < e.oh_first or oh >= e.oh_stop:
-            stop = first
-        side = block_side(x, stop - first)
-        if side == 0:
+        if side == 0 or oh < e.oh_first or oh >= e.oh_stop:
             stop = first
         source = (plane * e.H + oh * e.stride_h - e.pad_h) * e.W - e.pad_w
         for ow in range(first):
@@ -134,7 +140,7 @@ def scatter(worker: int, workers: int, dout: In, argmax: WindowIn, dx: Out, e: E
     side = block_side(dout, e.OW)
     for plane in range(worker, e.planes, workers):
         start = plane * e.H * e.W
-        zero_line(dx, start, e.H * e.W)
+        fill_line(dx, start, e.H * e.W, 0)
         for oh in range(e.OH):
             source = (plane * e.OH + oh) * e.OW
             if e.simple and side > 0:

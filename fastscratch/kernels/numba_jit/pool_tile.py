@@ -111,9 +111,11 @@ class _Windows:
     def splat(self, value: Any) -> Any:
         """A vector full of an integer."""
         builder = self.builder
-        narrow = builder.trunc(value, self.integer.element) if (
-            self.integer.element.width < 64
-        ) else value
+        narrow = (
+            builder.trunc(value, self.integer.element)
+            if (self.integer.element.width < 64)
+            else value
+        )
         undefined = ir.Constant(self.integer, ir.Undefined)
         one = builder.insert_element(undefined, narrow, ir.IntType(32)(0))
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.side), [0] * self.side)

@@ -97,9 +97,7 @@ def make_tiles(vector_bytes: int, rows_max: int, fused: bool) -> tuple[Any, Any,
             emitter = Emitter(builder, signature.args[1].dtype, vector_bytes, fused)
 
             def emit(count: int) -> None:
-                bases = [
-                    builder.gep(a, [builder.mul(a_stride, _INT(r))]) for r in range(count)
-                ]
+                bases = [builder.gep(a, [builder.mul(a_stride, _INT(r))]) for r in range(count)]
 
                 def operands(k: Any) -> tuple[list[Any], Any]:
                     offset = builder.load(builder.gep(k_offsets, [k]))

@@ -173,28 +173,80 @@ def _lanes(typing_context, array):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _move_vector(typing_context, src, src_start, dst, dst_start):  # type: ignore[no-untyped-def]
+def _copy_line(typing_context, src, src_start, dst, dst_start, count):  # type: ignore[no-untyped-def]
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        src, src_start, dst, dst_start = arguments
+        src, src_start, dst, dst_start, count = arguments
         pointer = pointers(context, builder, signature)
+        src = builder.gep(pointer(0, src), [src_start])
+        dst = builder.gep(pointer(2, dst), [dst_start])
         emitter = Emitter(builder, signature.args[0].dtype, VECTOR_BYTES, False)
-        vector = emitter.load(builder.gep(pointer(0, src), [src_start]), 0)
-        emitter.store(vector, builder.gep(pointer(2, dst), [dst_start]), 0)
+
+        def vector(i: Any) -> None:
+            emitter.store(emitter.load(builder.gep(src, [i]), 0), builder.gep(dst, [i]), 0)
+
+        def element(i: Any) -> None:
+            value = builder.load(builder.gep(src, [i]), align=emitter.itemsize)
+            builder.store(value, builder.gep(dst, [i]), align=emitter.itemsize)
+
+        _cover(builder, emitter.lanes, count, vector, element)
         return context.get_dummy_value()
 
-    return types.void(src, src_start, dst, dst_start), generate
+    return types.void(src, types.intp, dst, types.intp, types.intp), generate
 
 
 @intrinsic
-def _fill_vector(typing_context, dst, dst_start, value):  # type: ignore[no-untyped-def]
+def _fill_line(typing_context, dst, dst_start, count, value):  # type: ignore[no-untyped-def]
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        dst, dst_start, value = arguments
+        dst, dst_start, count, value = arguments
         pointer = pointers(context, builder, signature)
+        dst = builder.gep(pointer(0, dst), [dst_start])
         emitter = Emitter(builder, signature.args[0].dtype, VECTOR_BYTES, False)
-        emitter.store(emitter.splat(value), builder.gep(pointer(0, dst), [dst_start]), 0)
+        full = emitter.splat(value)
+
+        def vector(i: Any) -> None:
+            emitter.store(full, builder.gep(dst, [i]), 0)
+
+        def element(i: Any) -> None:
+            builder.store(value, builder.gep(dst, [i]), align=emitter.itemsize)
+
+        _cover(builder, emitter.lanes, count, vector, element)
         return context.get_dummy_value()
 
-    return types.void(dst, dst_start, dst.dtype), generate
+    return types.void(dst, types.intp, types.intp, dst.dtype), generate
+
+
+@intrinsic
+def _copy_pair(typing_context, src, src_start, dst, dst_start):  # type: ignore[no-untyped-def]
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        src, src_start, dst, dst_start = arguments
+        pointer = pointers(context, builder, signature)
+        src = builder.gep(pointer(0, src), [src_start])
+        dst = builder.gep(pointer(2, dst), [dst_start])
+        emitter = Emitter(builder, signature.args[0].dtype, VECTOR_BYTES, False)
+        for i in range(2):
+            emitter.store(emitter.load(src, i), dst, i)
+        return context.get_dummy_value()
+
+    return types.void(src, types.intp, dst, types.intp), generate
+
+
+def _cover(
+    builder: Any, side: int, count: Any, vector: Callable[[Any], None],
+    element: Callable[[Any], None],
+) -> None:  # fmt: skip
+    """Emit a loop over a line by vectors, or, if it is shorter than one, by elements.
+
+    The last vector overlaps the one before: left to the compiler, what does not fill four vectors
+    is handled element by element.
+    """
+    with builder.if_else(builder.icmp_signed("<", count, _INT(side))) as (short, long):
+        with short, cgutils.for_range(builder, count, intp=_INT) as loop:
+            element(loop.index)
+        with long:
+            last = builder.sub(count, _INT(side))
+            with cgutils.for_range_slice(builder, _INT(0), last, _INT(side), _INT) as (i, _):
+                vector(i)
+            vector(last)
 
 
 def lanes_of(array: Array | np.dtype[Any]) -> int:
@@ -202,18 +254,23 @@ def lanes_of(array: Array | np.dtype[Any]) -> int:
     return VECTOR_BYTES // array.itemsize
 
 
-def plain_move_vector(src: Array, src_start: int, dst: Array, dst_start: int) -> None:
-    """Copy one vector."""
-    side = lanes_of(src)
-    dst[dst_start : dst_start + side] = src[src_start : src_start + side]
+def plain_copy_line(src: Array, src_start: int, dst: Array, dst_start: int, count: int) -> None:
+    """dst = src."""
+    dst[dst_start : dst_start + count] = src[src_start : src_start + count]
 
 
-def plain_fill_vector(dst: Array, dst_start: int, value: float) -> None:
-    """Fill one vector."""
-    dst[dst_start : dst_start + lanes_of(dst)] = value
+def plain_fill_line(dst: Array, dst_start: int, count: int, value: float) -> None:
+    """dst = value."""
+    dst[dst_start : dst_start + count] = value
+
+
+def plain_copy_pair(src: Array, src_start: int, dst: Array, dst_start: int) -> None:
+    """dst = src, two vectors: a row of a tile."""
+    plain_copy_line(src, src_start, dst, dst_start, 2 * lanes_of(src))
 
 
 if JIT:
-    lanes, move_vector, fill_vector = _lanes, _move_vector, _fill_vector
+    lanes, copy_line, fill_line, copy_pair = _lanes, _copy_line, _fill_line, _copy_pair
 else:
-    lanes, move_vector, fill_vector = lanes_of, plain_move_vector, plain_fill_vector
+    lanes, copy_pair = lanes_of, plain_copy_pair
+    copy_line, fill_line = plain_copy_line, plain_fill_line

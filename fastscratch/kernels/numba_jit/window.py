@@ -1,9 +1,9 @@
 """Copying into the forms that the tile reads: zero-padded local images, transposed blocks."""
 
 from fastscratch.kernels.numba_jit.compile import inner
-from fastscratch.kernels.numba_jit.lines import copy_line, copy_steps, get, put, zero_line
+from fastscratch.kernels.numba_jit.lines import copy_steps, get, put
 from fastscratch.kernels.numba_jit.tile import transpose_block
-from fastscratch.kernels.numba_jit.vectors import lanes
+from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line, lanes
 from fastscratch.types import Array
 
 
@@ -20,12 +20,12 @@ def copy_window(
             ih = ih_start + r
             target = local_start + c * channel_stride + r * width
             if ih < 0 or ih >= H:
-                zero_line(local, target, width)
+                fill_line(local, target, width, 0)
                 continue
             source = x_start + (c * H + ih) * W + iw_start
-            zero_line(local, target, before)
+            fill_line(local, target, before, 0)
             copy_line(x, source + before, local, target + before, after - before)
-            zero_line(local, target + after, width - after)
+            fill_line(local, target + after, width - after, 0)
 
 
 @inner
@@ -51,18 +51,18 @@ def copy_window_split(
                 )  # fmt: skip
                 count = (width - q + step_w - 1) // step_w
                 if not inside:
-                    zero_line(local, target, count)
+                    fill_line(local, target, count, 0)
                     continue
                 first = iw_start + q
                 before = min(max((-first + step_w - 1) // step_w, 0), count)
                 after = min(max((W - first + step_w - 1) // step_w, before), count)
                 source = x_start + (c * H + ih) * W + first + before * step_w
-                zero_line(local, target, before)
+                fill_line(local, target, before, 0)
                 if step_w == 1:
                     copy_line(x, source, local, target + before, after - before)
                 else:
                     copy_steps(x, source, step_w, local, target + before, 1, after - before)
-                zero_line(local, target + after, count - after)
+                fill_line(local, target + after, count - after, 0)
 
 
 @inner

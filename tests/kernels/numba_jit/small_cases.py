@@ -30,15 +30,15 @@ def filled(shape, dtype, rng):
     return rng.integers(-3, 4, shape).astype(dtype)
 
 
-def compare(kernel, reference, inputs, outputs, arguments):
-    """Run both, outputs full of garbage, and compare every bit."""
+def compare(op, modules, inputs, outputs, arguments):
+    """Run a kernel and the reference, outputs full of garbage, and compare every bit."""
     results = []
-    for function in (kernel, reference):
+    for module in modules:
         arrays = [np.full_like(output, 77) for output in outputs]
-        function(*inputs, *arrays, *arguments)
+        getattr(module, op)(*inputs, *arrays, *arguments)
         results.append(arrays)
     for out, ref in zip(*results, strict=True):
-        np.testing.assert_array_equal(out, ref, err_msg=f"{kernel.__name__} {arguments}")
+        np.testing.assert_array_equal(out, ref, err_msg=f"{op} {arguments}")
 
 
 def main(dtype):
@@ -49,12 +49,10 @@ def main(dtype):
         bias = filled(OC, dtype, rng)
         y = filled((shape[0], OC, *outputs), dtype, rng)
         arguments = stride, padding, dilation, groups, 2
-        c, r = conv2d, conv2d_ref
-        compare(c.conv2d_forward, r.conv2d_forward, (x, weight, bias), (y,), arguments)
-        compare(c.conv2d_backward_input, r.conv2d_backward_input, (y, weight), (x,), arguments)
-        compare(
-            c.conv2d_backward_weight, r.conv2d_backward_weight, (y, x), (weight, bias), arguments
-        )
+        both = conv2d, conv2d_ref
+        compare("conv2d_forward", both, (x, weight, bias), (y,), arguments)
+        compare("conv2d_backward_input", both, (y, weight), (x,), arguments)
+        compare("conv2d_backward_weight", both, (y, x), (weight, bias), arguments)
     for shape, kernel, stride, padding, dilation, outputs in POOLINGS:
         x = filled(shape, dtype, rng)
         x[0, 0, 2, 2:4] = np.nan
@@ -62,17 +60,17 @@ def main(dtype):
         y = filled((*shape[:2], *outputs), dtype, rng)
         argmax = np.zeros(y.shape, np.uint8)
         pool2d_ref.max_pool2d_forward(x, y, argmax, kernel, stride, padding, dilation, 1)
-        p, r = pool2d, pool2d_ref
-        arguments = kernel, stride, padding, dilation, 2
-        compare(p.max_pool2d_forward, r.max_pool2d_forward, (x,), (y, argmax), arguments)
+        both = pool2d, pool2d_ref
+        window = kernel, stride, padding, dilation, 2
+        compare("max_pool2d_forward", both, (x,), (y, argmax), window)
         dout = filled(y.shape, dtype, rng)
-        compare(p.max_pool2d_backward, r.max_pool2d_backward, (dout, argmax), (x,), arguments)
+        compare("max_pool2d_backward", both, (dout, argmax), (x,), window)
         if dilation == (1, 1):
             x = 12 * filled(shape, dtype, rng)
-            arguments = kernel, stride, padding, True, 2
-            compare(p.avg_pool2d_forward, r.avg_pool2d_forward, (x,), (y,), arguments)
+            plain = kernel, stride, padding, True, 2
+            compare("avg_pool2d_forward", both, (x,), (y,), plain)
             dout = kernel[0] * kernel[1] * filled(y.shape, dtype, rng)
-            compare(p.avg_pool2d_backward, r.avg_pool2d_backward, (dout,), (x,), arguments)
+            compare("avg_pool2d_backward", both, (dout,), (x,), plain)
         x = filled(shape, dtype, rng)
         rows = (
             shape[0] * im2col_ref.window_count(
@@ -82,16 +80,15 @@ def main(dtype):
             )
         )  # fmt: skip
         columns = filled((rows, shape[1] * kernel[0] * kernel[1]), dtype, rng)
-        arguments = kernel, stride, padding, dilation, 2
-        compare(im2col.im2col, im2col_ref.im2col, (x,), (columns,), arguments)
-        compare(im2col.col2im, im2col_ref.col2im, (columns,), (x,), arguments)
-    for B, inputs, outputs in [(1, 7, 5), (7, 20, 18), (3, 1, 1)]:
-        x, weight = filled((B, inputs), dtype, rng), filled((inputs, outputs), dtype, rng)
-        bias, y = filled(outputs, dtype, rng), filled((B, outputs), dtype, rng)
-        d, r = dense, dense_ref
-        compare(d.dense_forward, r.dense_forward, (x, weight, bias), (y,), (2,))
-        compare(d.dense_backward_input, r.dense_backward_input, (y, weight), (x,), (2,))
-        compare(d.dense_backward_weight, r.dense_backward_weight, (y, x), (weight, bias), (2,))
+        compare("im2col", (im2col, im2col_ref), (x,), (columns,), window)
+        compare("col2im", (im2col, im2col_ref), (columns,), (x,), window)
+    for B, inputs, classes in [(1, 7, 5), (7, 20, 18), (3, 1, 1)]:
+        x, weight = filled((B, inputs), dtype, rng), filled((inputs, classes), dtype, rng)
+        bias, y = filled(classes, dtype, rng), filled((B, classes), dtype, rng)
+        both = dense, dense_ref
+        compare("dense_forward", both, (x, weight, bias), (y,), (2,))
+        compare("dense_backward_input", both, (y, weight), (x,), (2,))
+        compare("dense_backward_weight", both, (y, x), (weight, bias), (2,))
 
 
 if __name__ == "__main__":

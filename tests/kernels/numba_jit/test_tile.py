@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastscratch.kernels.numba_jit import compile as compiling
-from fastscratch.kernels.numba_jit import tile, vectors
+from fastscratch.kernels.numba_jit import machine, tile, vectors
 
 pytestmark = pytest.mark.skipif(not compiling.JIT, reason="an intrinsic needs the JIT")
 
@@ -95,7 +95,7 @@ def test_transpose_block(made, dtype):
 
 def test_the_loop_holds_its_sums_in_registers():
     """Each row adds two fused multiply-adds of full width; none goes through memory."""
-    if not tile.FUSED:
+    if not machine.FUSED:
         pytest.skip("this processor has no fused multiply-add")
     make = tile.tile_rows
 
@@ -106,12 +106,12 @@ def test_the_loop_holds_its_sums_in_registers():
     line = np.zeros(64, np.float32)
     run(1, line, np.zeros(16, np.intp), 1, line, line)
     (code,) = run.inspect_asm().values()
-    register = {16: "%xmm", 32: "%ymm", 64: "%zmm"}[vectors.VECTOR_BYTES]
+    register = {16: "%xmm", 32: "%ymm", 64: "%zmm"}[machine.VECTOR_BYTES]
     found = {}
     for block in re.split(r"^\.?\w+:", code, flags=re.MULTILINE):
         instructions = [line for line in block.splitlines() if register in line]
         sums = [line for line in instructions if "vfmadd" in line]
         if sums:
             found[len(sums)] = [line for line in instructions if "rsp" in line]
-    for rows in range(1, tile.ROWS + 1):
+    for rows in range(1, machine.ROWS + 1):
         assert found[2 * rows] == [], f"{rows} rows"

@@ -1,0 +1,52 @@
+"""Lines of elements, of lengths around that of a vector, against NumPy."""
+
+import numba
+import numpy as np
+import pytest
+
+from fastscratch.kernels.numba_jit import lines, vectors
+
+
+@numba.njit
+def run(a, b, count):
+    """Everything that a line can go through, between other elements."""
+    vectors.copy_line(a, 3, b, 5, count)
+    lines.add_line(a, 0, b, 7, count)
+    lines.copy_steps(a, 1, 3, b, 100, 2, count)
+    vectors.fill_line(b, 200, count, 1.5)
+    return lines.sum_line(a, 2, count), lines.dot_lines(a, 1, b, 2, count)
+
+
+@numba.njit
+def run_rows(a, b, count, rows):
+    lines.repeat_row(a, 2, count, b, 3, rows)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_lines(count, dtype):
+    rng = np.random.default_rng(count)
+    a, b = rng.integers(-9, 10, (2, 300)).astype(dtype)
+    ref = b.copy()
+    ref[5 : 5 + count] = a[3 : 3 + count]
+    ref[7 : 7 + count] += a[:count]
+    ref[100 : 100 + 2 * count : 2] = a[1 : 1 + 3 * count : 3]
+    ref[200 : 200 + count] = 1.5
+    total, product = run(a, b, count)
+    np.testing.assert_array_equal(b, ref)
+    assert total == a[2 : 2 + count].sum()
+    assert product == a[1 : 1 + count] @ ref[2 : 2 + count]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4])
+def test_repeat_row(rows):
+    width = 2 * vectors.lanes_of(np.dtype(np.float32))
+    a = np.arange(100, dtype=np.float32)
+    for count in (1, width // 2 + 1, width):
+        b = np.full(3 + 4 * width, 7, np.float32)
+        ref = b.copy()
+        row = np.zeros(width, np.float32)
+        row[:count] = a[2 : 2 + count]
+        ref[3 : 3 + rows * width] = np.tile(row, rows)
+        run_rows(a, b, count, rows)
+        np.testing.assert_array_equal(b, ref)
