@@ -98,9 +98,10 @@ def _names(op: str) -> list[str]:
 def time_versions(problem: Any, threads: int, seconds: float) -> dict[str, float | str]:
     """Seconds of the fastest call of each version of an operation, or why it has none."""
     import numpy as np
+    from threadpoolctl import threadpool_limits
 
     from fastscratch.dispatch.choose import candidates, worthwhile_threads
-    from fastscratch.kernels.catalogue import find_op
+    from fastscratch.kernels.catalogue import backend_reason, find_op
     from fastscratch.testing import make_inputs
 
     spec = find_op(problem.op)
@@ -110,15 +111,17 @@ def time_versions(problem: Any, threads: int, seconds: float) -> dict[str, float
         for name, array in spec.arrays(problem).items()
     ]
     times: dict[str, float | str] = {}
-    for implementation, reason in candidates(problem):
-        if reason:
-            times[implementation.name] = reason
-            continue
-        count = worthwhile_threads(spec, problem, implementation, threads)
-        arguments = (*arrays, *spec.arguments(problem), count)
-        times[implementation.name] = _time(implementation.load(), arguments, seconds)
-        # Threads of one version wait spinning for a while; they must not be in the next one's way.
-        time.sleep(0.05)
+    with threadpool_limits(threads, user_api="blas"):  # the reference, too, keeps to the number
+        for implementation, reason in candidates(problem):
+            if reason:
+                missing = bool(backend_reason(implementation.backend))  # told above, once
+                times[implementation.name] = "not available" if missing else reason
+                continue
+            count = worthwhile_threads(spec, problem, implementation, threads)
+            arguments = (*arrays, *spec.arguments(problem), count)
+            times[implementation.name] = _time(implementation.load(), arguments, seconds)
+            # Threads of one version wait spinning, and must not be in the next one's way.
+            time.sleep(0.05)
     return times
 
 
