@@ -220,7 +220,7 @@ def shapes_of(op: str) -> dict[str, str]:
         return DENSE_SHAPES
     return {
         name: re.sub(r"oc\d+|g\d+", "", CONV_SHAPES[name])
-        for name in ("mnist_c1", "lenet_c2", "cifar_c1", "res_s2", "n1_28", "tiny")
+        for name in ("mnist_c1", "lenet_c2", "cifar_c1", "n1_28", "tiny")
     }
 
 
