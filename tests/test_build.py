@@ -220,3 +220,26 @@ def test_an_unchanged_kernel_is_not_compiled_again(checkout):
     with (checkout / "src_kernels/tile.h").open("a") as header:
         header.write("/* changed */\n")
     assert build(FASTSCRATCH_CHECKS="1") > 0
+
+
+CHECK_EVERY_CASE = """
+from fastscratch.kernels import cython_ext
+from fastscratch.kernels.catalogue import OPS
+from fastscratch.testing import check_kernel
+
+assert cython_ext.build_info["checks"], cython_ext.reason
+for op, spec in OPS.items():
+    (cython,) = [entry for entry in spec.implementations if entry.name == "cython"]
+    print(check_kernel(op, cython.load()))
+"""
+
+
+@pytest.mark.slow
+def test_a_build_with_checks_passes_every_case(checkout):
+    """An access that the pointer code finds outside of its memory ends the process."""
+    run(
+        sys.executable, "setup.py", "build_ext", "--inplace",
+        cwd=checkout, FASTSCRATCH_BUILD="require", FASTSCRATCH_CHECKS="1",
+    )  # fmt: skip
+    done = run(sys.executable, "-c", CHECK_EVERY_CASE, cwd=checkout)
+    assert done.stdout.count("passed") == 12

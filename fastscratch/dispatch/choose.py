@@ -23,7 +23,7 @@ _warned: set[str] = set()
 _FLOPS_PER_SECOND = 50e9
 _BYTES_PER_SECOND = 10e9
 _SECONDS_PER_THREAD = {"cython": 5e-6, "numba": 20e-6}
-"""Work that pays for waking one more thread, by backend; measured on empty parallel regions."""
+"""Work that should pay for waking one more thread, by backend: an estimate, not measured."""
 
 
 @dataclass(frozen=True)
