@@ -1,8 +1,12 @@
-"""Every operation through PyTorch: the judge from outside. Import it where PyTorch is installed."""
+"""Every operation through PyTorch: the judge from outside. Who imports it is skipped without."""
 
 import numpy as np
-import torch
-import torch.nn.functional as F
+import pytest
+
+torch = pytest.importorskip(
+    "torch", reason="PyTorch, the outside judge, is not installed: pip install torch==2.13.0"
+)
+F = torch.nn.functional
 
 torch.set_num_threads(1)
 
