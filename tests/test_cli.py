@@ -221,6 +221,18 @@ def test_data_that_is_not_there(tmp_path, capsys):
     assert "holds none of the files" in capsys.readouterr().err
 
 
+def test_a_device_is_no_network(capsys):
+    """Reading it for one would never end."""
+    assert main(["evaluate", "/dev/zero"]) == 1
+    assert "/dev/zero is neither a folder nor a file" in capsys.readouterr().err
+
+
+def test_too_little_memory_is_told(capsys):
+    assert main(["kernels", "dense_forward:f32:n100000000i100000000:o1", "--quick"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("fastscratch: Unable to allocate") and "Traceback" not in error
+
+
 def test_a_loss_that_becomes_nan_is_told(capsys, tmp_path):
     arguments = ["train", *SHORT, "--optimizer", "sgd", "--lr", "1e30", "--output", str(tmp_path)]
     assert main(arguments) == 1

@@ -78,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Who reads the output has seen enough; Python would complain once more when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
-    except (FastscratchError, OSError) as error:
+    except (FastscratchError, OSError, MemoryError) as error:
         if os.environ.get("FASTSCRATCH_DEBUG"):
             raise
-        print(f"fastscratch: {error}", file=sys.stderr)
+        print(f"fastscratch: {error or 'there is not enough memory'}", file=sys.stderr)
         return USAGE if isinstance(error, ArgumentError) else FAILURE

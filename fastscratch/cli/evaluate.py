@@ -6,6 +6,7 @@ from typing import Any
 
 from fastscratch.cli.options import add_data, add_running, load_data, running_as
 from fastscratch.cli.run_folder import MODEL, RunFolder
+from fastscratch.errors import CheckpointError
 
 
 def add(commands: Any) -> None:
@@ -65,4 +66,6 @@ def _find(path: Path, data: str | None) -> tuple[Path, str]:
     trained_on = folder.read_options().get("data", "digits")
     if path.is_dir():
         path = folder.file(MODEL) if folder.file(MODEL).exists() else folder.checkpoint
+    elif path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is neither a folder nor a file that could be a network's")
     return path, data or str(trained_on)

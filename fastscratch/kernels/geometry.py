@@ -15,6 +15,10 @@ from fastscratch.errors import ArgumentError, ShapeError
 from fastscratch.types import Array, IntOrPair, Padding, PaddingLike, Pair
 
 ROUNDINGS = ("exact", "floor", "ceil")
+_MOST = 2**31 - 1
+"""The largest extent, stride, padding or dilation, and window: kernels count elements in an int."""
+_MOST_PADDED = 2**34
+"""Elements of a padded plane: beyond any memory, and far below where addresses wrap around."""
 
 
 def as_pair(value: IntOrPair, name: str, op: str, *, minimum: int = 1) -> Pair:
@@ -143,6 +147,14 @@ def output_extents(
     op: str = "window",
 ) -> Pair:
     """`output_size` along the height and the width."""
+    H, W = extents[0] + padding[0] + padding[1], extents[1] + padding[2] + padding[3]
+    largest = max(H, W, *stride, *dilation, kernel_size[0] * kernel_size[1])
+    if largest > _MOST or H * W > _MOST_PADDED:
+        raise ShapeError(
+            f"{op}: input {extents} with kernel {kernel_size}, stride {stride}, padding {padding}, "
+            f"dilation {dilation} is out of range: none may exceed {_MOST}, nor the elements of "
+            f"a window, and the padded input may have {_MOST_PADDED} elements; pass smaller ones"
+        )
     return (
         output_size(
             extents[0], kernel_size[0], stride[0], padding[0], padding[1], dilation[0], rounding,

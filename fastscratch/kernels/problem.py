@@ -137,6 +137,8 @@ def parse_problem(text: str) -> Problem:
     try:
         if op in DENSE_OPS:
             N, in_features, out_features = (_one(numbers[name]) for name in "nio")
+            if min(in_features, out_features) < 1:
+                raise ArgumentError(f"problem {text!r}: i and o are 1 or more")
             return DenseProblem(op, rest[0], N, in_features, out_features)
         kernel_size = _pair(numbers["k"])
         default_stride = kernel_size if "pool" in op else (1, 1)
@@ -155,6 +157,8 @@ def parse_problem(text: str) -> Problem:
         raise ArgumentError(f"problem {text!r} is not of the form {form}") from None
     if min(problem.kernel_size + problem.stride + problem.dilation + (problem.groups,)) < 1:
         raise ArgumentError(f"problem {text!r}: k, s, d and g are 1 or more")
+    if problem.C < 1 or (op in CONV_OPS and problem.OC < 1):
+        raise ArgumentError(f"problem {text!r}: c and oc are 1 or more")
     if op in CONV_OPS and (problem.C % problem.groups or problem.OC % problem.groups):
         raise ArgumentError(f"problem {text!r}: c and oc must be multiples of g")
     _ = problem.outputs  # raises a ShapeError where no window fits

@@ -5,6 +5,7 @@ kernel and remembers both as a `Plan` in the current settings; later calls look 
 """
 
 import contextlib
+import operator
 from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,8 @@ from fastscratch.types import Array, Padding, PaddingLike, Pair
 _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _MOST_PLANS = 4096
 """Plans kept under one settings object; a program with more shapes than that decides anew."""
+_MOST_BYTES = 2**47
+"""What an address can reach; NumPy's own error for more than that names no argument."""
 
 
 class Plan:
@@ -31,8 +34,14 @@ class Plan:
 
     def __init__(self, problem: Problem, backend: str | None) -> None:
         spec = OPS[problem.op]
-        choice = choose(problem, current_settings(), backend)
         arrays = spec.arrays(problem)
+        for name, array in arrays.items():
+            if array.nbytes > _MOST_BYTES:
+                raise ShapeError(
+                    f"{problem.op}: {name} would have shape {array.shape}, {array.nbytes} bytes, "
+                    "more than any memory holds; pass smaller extents or less padding"
+                )
+        choice = choose(problem, current_settings(), backend)
         self.problem = problem
         self.kernel = choice.kernel
         self.arguments = (*spec.arguments(problem), choice.num_threads)
@@ -77,6 +86,10 @@ def as_input(array: Any, name: str, op: str) -> Array:
     flags = array.flags
     if flags.c_contiguous and flags.aligned and type(array) is np.ndarray:
         return array
+    if isinstance(array, np.ma.MaskedArray):
+        raise DtypeError(
+            f"{op}: {name} is a masked array, whose mask would be ignored; pass {name}.filled(0)"
+        )
     return np.require(np.asarray(array), requirements=("C", "A"))
 
 
@@ -128,9 +141,11 @@ def expect_dims(op: str, name: str, array: Array, form: str) -> None:
 def as_shape(op: str, shape: Any) -> tuple[int, int, int, int]:
     """``input_shape`` as four ints."""
     try:
-        N, C, H, W = (int(extent) for extent in shape)
+        N, C, H, W = (operator.index(extent) for extent in shape)
     except (TypeError, ValueError):
-        raise ShapeError(f"{op}: input_shape must be (N, C, H, W), got {shape!r}") from None
+        raise ShapeError(
+            f"{op}: input_shape must be four ints (N, C, H, W), got {shape!r}"
+        ) from None
     if min(N, C - 1, H - 1, W - 1) < 0:
         raise ShapeError(f"{op}: input_shape must hold positive extents, got {shape!r}")
     return N, C, H, W
@@ -142,6 +157,8 @@ def fitted(problem: WindowProblem, padding: PaddingLike) -> WindowProblem:
     Padding "same" asks for ceil(H/S) windows; a stride beyond the window leaves a remainder then,
     which is no mistake.
     """
+    if problem.C < 1:
+        raise ShapeError(f"{problem.op}: there must be one channel or more, got {problem.C}")
     if isinstance(padding, str) and padding == "same" and problem.rounding == "exact":
         with contextlib.suppress(ShapeError):
             _ = problem.outputs

@@ -25,7 +25,8 @@ def problems(draw):
     op = draw(st.sampled_from(list(OPS)))
     dtype = draw(st.sampled_from(["f32", "f64"]))
     if op in DENSE_OPS:
-        return DenseProblem(op, dtype, *(draw(st.integers(0, 900)) for _ in range(3)))
+        features = draw(st.integers(1, 900)), draw(st.integers(1, 900))
+        return DenseProblem(op, dtype, draw(st.integers(0, 900)), *features)
     groups = draw(st.integers(1, 4)) if op in CONV_OPS else 1
     problem = WindowProblem(
         op, dtype, draw(st.integers(0, 9)), groups * draw(st.integers(1, 9)),
@@ -80,7 +81,9 @@ def test_forms(text, written):
         "dense_forward:f32:n1i2:o3floor", "dense_forward:f32:n1i2", "im2col:f32:n1c1h4w4:k2ceil",
         "conv2d_forward:f32:n1c1h4w4:oc1k3p1x2x3", "conv2d_forward:f32:n1c1h4w4:oc1k3:extra",
         "avg_pool2d_forward:f32:n1c1h9w9:k2s1d2", "im2col:f32:n1c1h4w:4k2",
-        "im2col:f32:n1c1h4w4:k2k3", "im2col:f32:n1c1h4w4:k²",
+        "im2col:f32:n1c1h4w4:k2k3", "im2col:f32:n1c1h4w4:k²", "im2col:f32:n1c0h4w4:k2",
+        "dense_forward:f32:n1i0:o3", "dense_forward:f32:n1i2:o0",
+        "conv2d_forward:f32:n1c0h4w4:oc1k3", "conv2d_forward:f32:n1c1h4w4:oc0k3",
     ],
 )  # fmt: skip
 def test_anything_else_is_refused(text):

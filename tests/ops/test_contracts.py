@@ -133,6 +133,15 @@ def test_lists_are_refused(op):
         call(call.arrays | {first: call.arrays[first].tolist()})
 
 
+def test_masked_arrays_are_refused(op):
+    """Their masks would be ignored, and what they hide would be computed with."""
+    call = Call(op)
+    for name, array in call.arrays.items():
+        masked = np.ma.masked_array(array, mask=array > 1)
+        with pytest.raises(DtypeError, match=rf"{name} is a masked array.*pass {name}\.filled"):
+            call(call.arrays | {name: masked})
+
+
 def test_another_number_of_axes_is_refused(op):
     call = Call(op)
     for name, array in call.arrays.items():

@@ -53,9 +53,39 @@ def test_options_outside_their_values_are_refused(op, name, value):
 
 @pytest.mark.parametrize("op", [op for op in WINDOW_OPS if has(op, "input_shape")])
 @pytest.mark.parametrize(
-    "shape", [(1, 2), None, (1, 0, 3, 3), (-1, 2, 9, 9), "abcd", (1, 1, 1, 99)]
+    "shape",
+    [(1, 2), None, (1, 0, 3, 3), (-1, 2, 9, 9), "abcd", "2297", (2, 2.0, 9, 7), (1, 1, 1, 99)],
 )
 def test_an_input_shape_that_does_not_fit_is_refused(op, shape):
     call = Call(op)
     with pytest.raises(ShapeError, match=f"^{op}: "):
         call(input_shape=shape)
+
+
+@pytest.mark.parametrize("op", WINDOW_OPS)
+@pytest.mark.parametrize("huge", [2**31, 2**40, 2**61, 2**62, 2**63, 2**70])
+def test_numbers_beyond_any_memory_are_refused(op, huge):
+    """No product of them may wrap around: a kernel would compute with what is left."""
+    call = Call(op, "f32")
+    for names in (("padding",), ("stride",), ("padding", "stride"), ("padding", "dilation"),
+                  ("padding", "kernel_size"), ("padding", "kernel_size", "stride")):  # fmt: skip
+        given = {name: huge for name in names if has(op, name)}
+        if has(op, "rounding"):
+            given["rounding"] = "floor"
+        with pytest.raises(ShapeError, match=f"^{op}: "):
+            call(**given)
+
+
+def test_a_result_beyond_any_memory_is_refused():
+    rows = np.zeros((0, 2**40), np.float32)
+    with pytest.raises(ShapeError, match=r"^dense_backward_weight: dw would have shape \(1099"):
+        ops.dense_backward_weight(rows, rows)
+    image = np.zeros((2**18, 1, 1, 1), np.float32)
+    with pytest.raises(ShapeError, match=r"^avg_pool2d_forward: y would have shape \(262144, 1,"):
+        ops.avg_pool2d_forward(image, 1, padding=2**15)
+
+
+@pytest.mark.parametrize("function", [ops.max_pool2d_forward, ops.avg_pool2d_forward, ops.im2col])
+def test_images_without_channels_are_refused(function):
+    with pytest.raises(ShapeError, match="there must be one channel or more, got 0"):
+        function(np.zeros((2, 0, 4, 4)), 2)
