@@ -365,6 +365,24 @@ def test_a_closed_pipe_is_no_traceback():
     assert "Traceback" not in result.stderr and "BrokenPipe" not in result.stderr
 
 
+def test_a_closed_output_is_no_traceback():
+    command = f"{sys.executable} -m fastscratch kernels --list >&-"
+    result = subprocess.run(
+        ["sh", "-c", command], env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_an_encoding_without_the_folders_letters(tmp_path):
+    folder = tmp_path / "läuft"
+    result = run(
+        "train", *SHORT, "--output", str(folder), environment={"PYTHONIOENCODING": "ascii"}
+    )
+    assert result.returncode == 0, result.stderr
+    assert r"l\xe4uft" in result.stdout
+
+
 def test_choices_are_those_of_the_library():
     from fastscratch import models
     from fastscratch.cli import train

@@ -5,6 +5,7 @@ which does its work and returns the exit code; what costs time to import is impo
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -62,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A folder's name that the terminal's encoding does not have must not end a training.
+            stream.reconfigure(errors="backslashreplace")
     parser = make_parser()
     try:
         options = parser.parse_args(arguments)
@@ -69,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else USAGE
     try:
         code: int = options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is, where a process begins with its output closed
+            sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         print("\nfastscratch: interrupted", file=sys.stderr)
