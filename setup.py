@@ -6,6 +6,11 @@ FASTSCRATCH_BUILD=auto|require|skip   auto (the default) installs even where the
                                       be compiled, and records why; require fails; skip compiles
                                       nothing.
 FASTSCRATCH_CHECKS=1                  a slow debug build that checks every access it can.
+FASTSCRATCH_SANITIZE=1                a slow build with GCC's address and undefined-behaviour
+                                      sanitizers; CONTRIBUTING.md says how to run it.
+FASTSCRATCH_VECTOR_BYTES=16|32|64     vectors of this size at every level, whatever its registers
+                                      are: so the tile of a newer processor runs, slowly, on this
+                                      one.
 """
 
 from __future__ import annotations
@@ -53,6 +58,15 @@ PORTABLE_LEVELS = {"base": (16, "")}
 KERNEL_FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math"]
 GCC_FLAGS = ["-fno-predictive-commoning", "-fno-tree-loop-distribute-patterns"]
 
+# O1 and line numbers, for a report that names the line; an error ends the process.
+SANITIZE_FLAGS = [
+    "-O1",
+    "-g1",
+    "-fno-omit-frame-pointer",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+]
+
 OPENMP_PROGRAM = "#include <omp.h>\nint main(void) { return omp_get_max_threads() == 0; }\n"
 VECTOR_PROGRAM = (
     "typedef float v __attribute__((vector_size(16)));\n"
@@ -67,16 +81,22 @@ def build_mode() -> str:
     return mode
 
 
-def checks_wanted() -> bool:
-    value = os.environ.get("FASTSCRATCH_CHECKS", "") or "0"
+def wanted(variable: str) -> bool:
+    value = os.environ.get(variable, "") or "0"
     if value not in ("0", "1"):
-        raise SystemExit(f"FASTSCRATCH_CHECKS={value!r}: expected 0 or 1")
+        raise SystemExit(f"{variable}={value!r}: expected 0 or 1")
     return value == "1"
 
 
 def levels_of_this_processor() -> dict[str, tuple[int, str]]:
     x86_64 = platform.machine().lower() in ("x86_64", "amd64")
-    return X86_LEVELS if x86_64 else PORTABLE_LEVELS
+    levels = X86_LEVELS if x86_64 else PORTABLE_LEVELS
+    width = os.environ.get("FASTSCRATCH_VECTOR_BYTES", "")
+    if not width:
+        return levels
+    if width not in ("16", "32", "64"):
+        raise SystemExit(f"FASTSCRATCH_VECTOR_BYTES={width!r}: expected 16, 32 or 64")
+    return {level: (int(width), flags) for level, (_, flags) in levels.items()}
 
 
 def kernel_extensions() -> list[Extension]:
@@ -101,7 +121,12 @@ class BuildKernels(build_ext):
 
     def run(self) -> None:
         mode = build_mode()
-        self.info: dict[str, object] = {"built": False, "reason": "", "checks": checks_wanted()}
+        self.info: dict[str, object] = {
+            "built": False,
+            "reason": "",
+            "checks": wanted("FASTSCRATCH_CHECKS"),
+            "sanitized": wanted("FASTSCRATCH_SANITIZE"),
+        }
         if mode == "skip":
             self.give_up("the package was installed with FASTSCRATCH_BUILD=skip")
         else:
@@ -157,6 +182,8 @@ class BuildKernels(build_ext):
         flags = list(KERNEL_FLAGS)
         if "Free Software Foundation" in version:
             flags += GCC_FLAGS
+        if self.info["sanitized"]:
+            flags += SANITIZE_FLAGS
         openmp: list[str] = []
         # macOS compilers come without OpenMP, and two copies of its runtime in one process crash.
         if sys.platform != "darwin" and self.works(OPENMP_PROGRAM, ["-fopenmp"]):
@@ -189,6 +216,8 @@ class BuildKernels(build_ext):
                 extension.define_macros.append(("FASTSCRATCH_CHECKS", "1"))
             extension.extra_compile_args = [*flags, *level_flags.split(), *openmp]
             extension.extra_link_args = list(openmp)
+            if self.info["sanitized"]:
+                extension.extra_link_args += SANITIZE_FLAGS
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(self.build_extension, self.extensions))
         self.info["built"] = True

@@ -2,48 +2,22 @@
 
 import json
 import os
-import shutil
-import subprocess
 import sys
 import tarfile
 import venv
 import zipfile
-from pathlib import Path
 
 import pytest
+from source_copy import ROOT, copy_sources, run
 
-ROOT = Path(__file__).resolve().parents[1]
 INFO = "fastscratch/kernels/cython_ext/build_info.json"
-LEFT_OUT = shutil.ignore_patterns(
-    "build",
-    "dist",
-    ".git",
-    "*.egg-info",
-    "*.so",
-    "__pycache__",
-    ".*_cache",
-    ".hypothesis",
-    "env",
-    "build_info.json",
-)
 NO_COMPILER = {"CC": "there-is-no-such-compiler"}
 
 
 @pytest.fixture
 def checkout(tmp_path):
     """A copy of the sources, as a fresh clone has them."""
-    return Path(shutil.copytree(ROOT, tmp_path / "checkout", ignore=LEFT_OUT))
-
-
-def run(*command, cwd, check=True, **environment):
-    variables = {key: value for key, value in os.environ.items() if key[:11] != "FASTSCRATCH"}
-    done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=variables | environment,
-        capture_output=True, text=True, check=False, timeout=1200,
-    )  # fmt: skip
-    if check:
-        assert done.returncode == 0, done.stdout + done.stderr
-    return done
+    return copy_sources(tmp_path / "checkout")
 
 
 def make_wheel(checkout, *, check=True, **environment):
@@ -70,6 +44,7 @@ def test_skip_builds_nothing_and_says_so(checkout):
         "built": False,
         "reason": "the package was installed with FASTSCRATCH_BUILD=skip",
         "checks": False,
+        "sanitized": False,
     }
 
 
@@ -122,6 +97,8 @@ def test_require_fails_without_a_compiler(checkout):
     [
         ("FASTSCRATCH_BUILD", "maybe", "auto, require or skip"),
         ("FASTSCRATCH_CHECKS", "yes", "0 or 1"),
+        ("FASTSCRATCH_SANITIZE", "address", "0 or 1"),
+        ("FASTSCRATCH_VECTOR_BYTES", "48", "16, 32 or 64"),
     ],
 )
 def test_an_unknown_setting_is_an_error(variable, value, expected, checkout):
@@ -220,26 +197,3 @@ def test_an_unchanged_kernel_is_not_compiled_again(checkout):
     with (checkout / "src_kernels/tile.h").open("a") as header:
         header.write("/* changed */\n")
     assert build(FASTSCRATCH_CHECKS="1") > 0
-
-
-CHECK_EVERY_CASE = """
-from fastscratch.kernels import cython_ext
-from fastscratch.kernels.catalogue import OPS
-from fastscratch.testing import check_kernel
-
-assert cython_ext.build_info["checks"], cython_ext.reason
-for op, spec in OPS.items():
-    (cython,) = [entry for entry in spec.implementations if entry.name == "cython"]
-    print(check_kernel(op, cython.load()))
-"""
-
-
-@pytest.mark.slow
-def test_a_build_with_checks_passes_every_case(checkout):
-    """An access that the pointer code finds outside of its memory ends the process."""
-    run(
-        sys.executable, "setup.py", "build_ext", "--inplace",
-        cwd=checkout, FASTSCRATCH_BUILD="require", FASTSCRATCH_CHECKS="1",
-    )  # fmt: skip
-    done = run(sys.executable, "-c", CHECK_EVERY_CASE, cwd=checkout)
-    assert done.stdout.count("passed") == 12
