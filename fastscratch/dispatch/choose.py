@@ -40,7 +40,9 @@ def choose(problem: Problem, settings: Settings, named: str | None = None) -> Ch
     """Choose the implementation for a problem.
 
     In this order: what the call names, what the block around it names for this operation or for
-    all, what the layer was given, what the environment names, and the order of the catalogue.
+    all, what the layer was given, what the environment names, and the order of the catalogue. A
+    name with an algorithm (``"cython:direct"``) means just that one; the name of a backend leaves
+    the algorithm to the catalogue, which knows for which problems each is preferred.
 
     Raises
     ------
@@ -50,9 +52,9 @@ def choose(problem: Problem, settings: Settings, named: str | None = None) -> Ch
     spec = find_op(problem.op)
     name, rule = _named(spec.name, settings, named)
     if name is not None:
-        implementation, kernel = _find(spec, problem, name, rule)
+        implementation, kernel = _find(spec, problem, name, rule, settings.accuracy)
     else:
-        implementation, kernel = _first(spec, problem)
+        implementation, kernel = _first(spec, problem, settings.accuracy)
         rule = "the order of the catalogue"
     num_threads = worthwhile_threads(spec, problem, implementation, settings.num_threads)
     if settings.journal is not None:
@@ -109,8 +111,11 @@ def _named(op: str, settings: Settings, named: str | None) -> tuple[str | None, 
     return settings.environment, "named by FASTSCRATCH_BACKEND"
 
 
-def _find(spec: OpSpec, problem: Problem, name: str, rule: str) -> tuple[Implementation, Kernel]:
-    matches = [entry for entry in spec.implementations if name in (entry.name, entry.backend)]
+def _find(
+    spec: OpSpec, problem: Problem, name: str, rule: str, accuracy: str
+) -> tuple[Implementation, Kernel]:
+    exact = [entry for entry in spec.implementations if name == entry.name]
+    matches = exact or [entry for entry in spec.implementations if name == entry.backend]
     if not matches:
         known = ", ".join(entry.name for entry in spec.implementations)
         raise BackendUnavailableError(
@@ -118,18 +123,21 @@ def _find(spec: OpSpec, problem: Problem, name: str, rule: str) -> tuple[Impleme
             f"To name one for some operations only: use_backend(conv2d_forward=…)"
         )
     for implementation in matches:
-        kernel = implementation.load()
-        if implementation.supports is None or implementation.supports(problem):
-            return implementation, kernel
+        if implementation.supports is not None and not implementation.supports(problem):
+            continue
+        if exact or implementation.prefers(problem, accuracy):
+            return implementation, implementation.load()
     raise BackendUnavailableError(f"{name!r} ({rule}) does not support the problem {problem}")
 
 
-def _first(spec: OpSpec, problem: Problem) -> tuple[Implementation, Kernel]:
+def _first(spec: OpSpec, problem: Problem, accuracy: str) -> tuple[Implementation, Kernel]:
     """The first built-in implementation that is there; the reference always is."""
     for implementation in spec.implementations:
         if implementation.backend not in BACKENDS:
             continue
         if implementation.supports is not None and not implementation.supports(problem):
+            continue
+        if not implementation.prefers(problem, accuracy):
             continue
         try:
             kernel = implementation.load()

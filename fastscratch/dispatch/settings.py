@@ -46,6 +46,8 @@ class Settings:
         What the layer that is running was given.
     environment, environment_per_op
         What ``FASTSCRATCH_BACKEND`` names.
+    accuracy : str
+        What an algorithm may cost in accuracy, to be chosen without being named.
     journal : Journal or None
         Where `record_choices` wants to see each new plan.
     plans : dict
@@ -58,6 +60,7 @@ class Settings:
     layer_backend: str | None = None
     environment: str | None = None
     environment_per_op: PerOp = ()
+    accuracy: str = "default"
     journal: Journal | None = field(default=None, compare=False)
     plans: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 

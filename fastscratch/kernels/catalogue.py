@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from fastscratch.errors import ArgumentError, BackendUnavailableError
+from fastscratch.kernels.algorithms import ALGORITHMS, TRANSFORMED, Algorithm
 from fastscratch.kernels.geometry import argmax_dtype
 from fastscratch.kernels.problem import DTYPES, DenseProblem, Problem, WindowProblem
 
@@ -44,18 +45,28 @@ class ArraySpec(NamedTuple):
 
 @dataclass(frozen=True)
 class Implementation:
-    """One implementation of an operation: a name, and how to get at the function."""
+    """One implementation of an operation: a name, and how to get at the function.
+
+    ``algorithm`` is None for the direct one, which serves every problem.
+    """
 
     op: str
     name: str
     module: str = ""
     function: Kernel | None = None
     supports: Callable[[Problem], bool] | None = None
+    algorithm: Algorithm | None = None
 
     @property
     def backend(self) -> str:
         """The name without its algorithm: ``"cython"`` of ``"cython:winograd4"``."""
         return self.name.partition(":")[0]
+
+    def prefers(self, problem: Problem, accuracy: str) -> bool:
+        """Whether it is chosen for a problem that it supports where no algorithm is named."""
+        if self.algorithm is None:
+            return True
+        return self.algorithm.accuracy in ("default", accuracy) and self.algorithm.prefers(problem)
 
     def load(self) -> Kernel:
         """The function; raises BackendUnavailableError, saying why, if it is not there."""
@@ -64,7 +75,8 @@ class Implementation:
         reason = backend_reason(self.backend)
         if reason:
             raise BackendUnavailableError(f"backend {self.backend!r} is not available: {reason}")
-        return getattr(importlib.import_module(self.module), self.op)  # type: ignore[no-any-return]
+        name = self.op if self.algorithm is None else self.algorithm.functions[self.op]
+        return getattr(importlib.import_module(self.module), name)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,13 @@ class OpSpec:
     def nbytes(self, problem: Problem) -> int:
         """Bytes of all arrays: the least that must move."""
         return sum(array.nbytes for array in self.arrays(problem).values())
+
+    def direct(self, backend: str) -> Implementation:
+        """A backend's implementation that serves every problem."""
+        return next(
+            entry for entry in self.implementations
+            if entry.backend == backend and entry.algorithm is None
+        )  # fmt: skip
 
     @property
     def signature(self) -> str:
@@ -329,10 +348,17 @@ def _op(
     terms: Callable[[Any], int],
     flops: Callable[[Any], int],
 ) -> OpSpec:
-    implementations = [
-        Implementation(name, backend, module=f"{package}.{module}")
-        for backend, package in BACKENDS.items()
-    ]
+    implementations = []
+    for backend, package in BACKENDS.items():
+        implementations += [
+            Implementation(name, f"{backend}:{algorithm.name}", f"{package}.{algorithm.module}",
+                           supports=algorithm.supports, algorithm=algorithm)
+            for algorithm in ALGORITHMS
+            if name in algorithm.functions and backend in algorithm.backends
+        ]  # fmt: skip
+        # The reference is the definition, not one algorithm among several.
+        direct = f"{backend}:direct" if name in TRANSFORMED and backend != "numpy" else backend
+        implementations.append(Implementation(name, direct, f"{package}.{module}"))
     return OpSpec(name, module, parameters, arrays, terms, flops, implementations)
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastscratch.errors import ArgumentError, KernelCheckError
-from fastscratch.kernels.catalogue import Kernel, find_op
+from fastscratch.kernels.catalogue import Implementation, Kernel, find_op
 from fastscratch.kernels.problem import Problem, parse_problem
 from fastscratch.testing.cases import all_problems
 from fastscratch.testing.inputs import (
@@ -111,6 +111,53 @@ def check_kernel(
     if not report.ok:
         raise KernelCheckError(str(report))
     return report
+
+
+def check_implementation(
+    implementation: Implementation,
+    *,
+    problems: Iterable[str | Problem] | None = None,
+    threads: Sequence[int] = (1, 2, 3),
+) -> Report:
+    """Judge an implementation on the catalogue, by what its algorithm promises.
+
+    Parameters
+    ----------
+    implementation : Implementation
+        One of ``catalogue.OPS[op].implementations``.
+    problems, threads
+        As for `check_kernel`; problems that it does not support are skipped, and counted.
+
+    Returns
+    -------
+    Report
+        What was tried.
+
+    Raises
+    ------
+    KernelCheckError
+        If anything was wrong.
+    BackendUnavailableError
+        If it is not there.
+
+    Examples
+    --------
+    >>> from fastscratch.kernels.catalogue import OPS
+    >>> reference = OPS["im2col"].direct("numpy")
+    >>> check_implementation(reference, problems=["im2col:f32:n1c1h3w3:k2s1p0"]).problems
+    1
+    """
+    algorithm = implementation.algorithm
+    return check_kernel(
+        implementation.op,
+        implementation.load(),
+        problems=problems,
+        supports=implementation.supports,
+        threads=threads,
+        tolerance_factor=algorithm.tolerance_factor if algorithm else 1.0,
+        exact_integers=algorithm is None or algorithm.exact_integers,
+        spreads_nonfinite=algorithm is not None,
+    )
 
 
 def judge(report: Report, kernel: Kernel, problem: Problem, rules: Rules) -> None:

@@ -121,14 +121,16 @@ def choices_to_restore(
 ) -> dict[str, str]:
     """For `use_backend`: what ran for each operation, where that was one thing.
 
-    While not every problem of the run has been met (`complete` is False), only the backend is
-    settled: the problems to come may get another of its algorithms. Where an operation's problems
-    were shared among several, the rules that chose among them choose again, and
-    `refuse_other_choices` looks at the outcome.
+    While not every problem of the run has been met (`complete` is False), or where several
+    algorithms of one backend shared an operation's problems, the backend is settled, which chooses
+    among its algorithms by the problem. Where several backends shared them, the rules that chose
+    choose again. `refuse_other_choices` looks at the outcome.
     """
     chosen = {}
     for op, counts in implementations.items():
-        names = {name if complete else name.partition(":")[0] for name in counts}
+        names = set(counts)
+        if len(names) > 1 or not complete:
+            names = {name.partition(":")[0] for name in counts}
         if len(names) == 1:
             chosen[op] = names.pop()
     return chosen

@@ -8,7 +8,8 @@ import pytest
 
 from fastscratch.kernels.catalogue import OPS
 from fastscratch.kernels.problem import parse_problem
-from fastscratch.testing import all_problems, check_kernel, make_inputs
+from fastscratch.testing import all_problems, make_inputs
+from fastscratch.testing.check import check_implementation
 from fastscratch.testing.inputs import run_kernel
 
 IMPLEMENTATIONS = [
@@ -21,6 +22,7 @@ GRID = [
     for spec in OPS.values()
     for implementation in spec.implementations
     for problem in all_problems(spec.name)
+    if implementation.supports is None or implementation.supports(problem)
 ]
 # Shapes of real networks, cut down in batch or extents so that a float64 reference is quick.
 REALISTIC = (
@@ -40,7 +42,7 @@ REALISTIC = (
 @pytest.mark.parametrize(("spec", "implementation", "problem"), GRID)
 def test_agrees_with_the_reference(spec, implementation, problem, require_backend):
     require_backend(implementation.backend)
-    report = check_kernel(spec.name, implementation.load(), problems=[problem])
+    report = check_implementation(implementation, problems=[problem])
     assert report.problems == 1
 
 
@@ -51,7 +53,8 @@ def test_gives_the_same_from_several_python_threads(spec, implementation, requir
 
     require_backend(implementation.backend)
     kernel = implementation.load()
-    problems = all_problems(spec.name)[-4:]
+    supports = implementation.supports or (lambda problem: True)
+    problems = [problem for problem in all_problems(spec.name) if supports(problem)][-4:]
 
     def outputs_of(problem):
         arrays = {
@@ -68,20 +71,26 @@ def test_gives_the_same_from_several_python_threads(spec, implementation, requir
     assert together == alone * 4
 
 
-@pytest.mark.parametrize("text", REALISTIC)
-@pytest.mark.parametrize("name", ["cython", "numba", "numpy"])
-def test_is_about_as_exact_as_pytorch(name, text, require_backend):
+EXACT = [
+    pytest.param(entry, problem, id=f"{entry.name}-{problem}")
+    for problem in map(parse_problem, REALISTIC)
+    for entry in OPS[problem.op].implementations
+    if entry.supports is None or entry.supports(problem)
+    if entry.algorithm is None or entry.algorithm.accuracy == "default"
+]
+
+
+@pytest.mark.parametrize(("implementation", "problem"), EXACT)
+def test_is_about_as_exact_as_pytorch(implementation, problem, require_backend):
     """Error against float64: three times PyTorch's, or 4 eps of the largest output."""
     torch = pytest.importorskip("torch", reason="PyTorch is the outside judge of exactness")
     import torch_ops
 
-    require_backend(name)
-    problem = parse_problem(text)
+    require_backend(implementation.backend)
     spec = OPS[problem.op]
     inputs = make_inputs(problem, "normal")
     truth = torch_ops.run(problem, {key: a.astype(np.float64) for key, a in inputs.items()})
     theirs = torch_ops.run(problem, inputs)
-    implementation = next(entry for entry in spec.implementations if entry.name == name)
     ours = {
         key: np.empty(array.shape, array.dtype)
         for key, array in spec.arrays(problem).items()

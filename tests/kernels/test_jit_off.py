@@ -15,12 +15,13 @@ MOST_PRODUCTS = 2_500
 RUN = """
 import sys
 from fastscratch.kernels.catalogue import OPS
-from fastscratch.testing import check_kernel
-op, *problems = sys.argv[1:]
-kernel = next(entry for entry in OPS[op].implementations if entry.name == "numba").load()
+from fastscratch.testing.check import check_implementation
 import numba
+op, *problems = sys.argv[1:]
 assert numba.config.DISABLE_JIT
-print(check_kernel(op, kernel, problems=problems, threads=(1, 2)))
+for entry in OPS[op].implementations:
+    if entry.backend == "numba":
+        print(check_implementation(entry, problems=problems, threads=(1, 2)))
 """
 
 

@@ -23,13 +23,12 @@ def test_every_operation_is_compiled():
     assert {op for op, _ in NAMES} == set(OPS)
 
 
-@pytest.mark.parametrize(
-    ("op", "implementation"), NAMES, ids=[i.module + ":" + o for o, i in NAMES]
-)
+@pytest.mark.parametrize(("op", "implementation"), NAMES, ids=[i.name + "-" + o for o, i in NAMES])
 def test_signature_and_formula_are_those_of_the_reference(op, implementation):
     kernel = implementation.load()
     ref = OPS[op].implementations[-1].load()
     assert list(inspect.signature(kernel).parameters) == list(inspect.signature(ref).parameters)
     assert kernel.__doc__
-    assert kernel.__name__ == op
+    algorithm = implementation.algorithm
+    assert kernel.__name__ == (algorithm.functions[op] if algorithm else op)
     assert kernel.__module__ == implementation.module
