@@ -7,7 +7,7 @@ runs the fastest one that is there, says which and why, and lets you put your ow
     ops          the operations:   fastscratch.ops.conv2d_forward(x, weight, padding="same")
     layers       parts of a network, with losses, initializers, optimizers and schedules
     models       whole networks    data   what feeds them    training   what trains them
-    dispatch     use_backend, threads, explain, show_config, register_kernel
+    dispatch     use_backend, threads, accuracy, explain, show_config, register_kernel
     testing      check_kernel, the judge of every implementation
 """
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastscratch import errors, ops
 from fastscratch.dispatch import (
+    accuracy,
     available_backends,
     get_num_threads,
     record_choices,
@@ -52,6 +53,7 @@ _LAZY = frozenset({
 })  # fmt: skip
 
 __all__ = [
+    "accuracy",
     "available_backends",
     "data",
     "errors",

@@ -1,6 +1,6 @@
 /* Vector types, the register tiles and the register transpose that every compiled kernel is made of.
 
-   The only C of the project: Cython has no vector types. Everything is written with the portable vector
+   With winograd.h the only C of the project: Cython has no vector types. Everything is written with the portable vector
    extensions of GCC and Clang and compiled once per processor level; the build passes the width as
    FASTSCRATCH_VECTOR_BYTES (16, 32 or 64). Everything here is static, so that the linker can never give
    one level's code to another. The tile's twin for Numba is fastscratch/kernels/numba_jit/tile.py.

@@ -158,7 +158,7 @@ def test_a_wheel_runs_where_no_compiler_is(checkout, tmp_path):
     assert info["built"] is True
     assert not [name for name in names if name.endswith((".c", ".pyx", ".pxd", ".h"))]
     for level in info["levels"]:
-        for module in ("conv2d", "dense", "im2col", "pool2d", "scratch"):
+        for module in ("conv2d", "conv2d_winograd", "dense", "im2col", "pool2d", "scratch"):
             start = f"fastscratch/kernels/cython_ext/{level}/{module}."
             assert len([name for name in names if name.startswith(start)]) == 1
     # NumPy and the like come from this environment; fastscratch does not, for the copy comes first.

@@ -5,6 +5,7 @@ from fastscratch.dispatch.explain import Config, Explanation, explain_problem, s
 from fastscratch.dispatch.machine import single_blas_thread
 from fastscratch.dispatch.registry import available_backends, register_kernel, unregister_kernel
 from fastscratch.dispatch.settings import (
+    accuracy,
     current_settings,
     get_num_threads,
     prefer_backend,
@@ -18,6 +19,7 @@ __all__ = [
     "Choice",
     "Config",
     "Explanation",
+    "accuracy",
     "available_backends",
     "choose",
     "current_settings",

@@ -148,6 +148,39 @@ def threads(num_threads: int) -> Block:
     return _changed(lambda old: {"num_threads": checked})
 
 
+def accuracy(level: str) -> Block:
+    """Say what speed may cost in accuracy inside a ``with`` block.
+
+    Parameters
+    ----------
+    level : {"default", "fast"}
+        "fast" allows algorithms whose rounding errors are larger: for 3x3 windows at stride 1, the
+        transform F(4x4, 3x3), with a quarter of the multiplications. Its largest error, over the
+        largest output, stays below 32 times the dtype's ``eps`` (4e-6 in float32) for inputs of one
+        size, where the default's is below 8 times, and small integers are not exact.
+
+    Raises
+    ------
+    ArgumentError
+        If the level is another.
+
+    References
+    ----------
+    Lavin and Gray, "Fast algorithms for convolutional neural networks" (2015), section 4.
+
+    Examples
+    --------
+    >>> import fastscratch as fs
+    >>> with fs.accuracy("fast"):
+    ...     report = fs.explain("conv2d_forward:f32:n8c64h56w56:oc64k3p1")
+    >>> report.problem
+    'conv2d_forward:f32:n8c64h56w56:oc64k3s1p1'
+    """
+    if level not in ("default", "fast"):
+        raise ArgumentError(f'accuracy must be "default" or "fast", got {level!r}')
+    return _changed(lambda old: {"accuracy": level})
+
+
 @contextmanager
 def record_choices() -> Iterator[Choices]:
     """Collect which implementation is chosen for each operation while the block runs.

@@ -76,6 +76,12 @@ CONV_CASES = {
     "asymmetric": "n1c3h6w7:oc4k3p0x2x1x0",
     "asymmetric_strided": "n2c2h7w8:oc5k3s2p2x0x0x1",
     "odd_everything": "n3c5h11w13:oc19k3x5s2x1p1x2",
+    "tiles_overhang": "n3c17h7w9:oc16k3p1",
+    "tiles_of_images": "n7c20h4w3:oc18k3p1",
+    "tiles_of_4x4": "n8c16h8w8:oc17k3p1",
+    "tiles_many_channels": "n1c300h6w5:oc17k3p1",
+    "tiles_wide": "n1c16h3w173:oc16k3p0x1x1x0",
+    "tiles_padded": "n1c3h2w3:oc4k3p4x3x5x2",
 } | {f"tile_{w}_{oc}": f"n1c3h3w{w}:oc{oc}k3p1" for w, oc in _TILES}  # fmt: skip
 """Cases of the convolutions."""
 

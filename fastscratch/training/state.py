@@ -146,7 +146,7 @@ def refuse_other_choices(
             raise CheckpointError(
                 f"the resumed run uses {', '.join(foreign)} for {op}, where the run before used "
                 f"{', '.join(before[op])}, so that it would not go on bit for bit; "
-                f"resume under the settings (use_backend, FASTSCRATCH_BACKEND) it was begun under"
+                f"resume under the use_backend, accuracy and FASTSCRATCH_BACKEND it was begun under"
             )
 
 

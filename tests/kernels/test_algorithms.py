@@ -1,11 +1,16 @@
 """Which algorithms the catalogue has, what they serve, and when they are preferred."""
 
+import numpy as np
 import pytest
 
+import fastscratch as fs
+from fastscratch.dispatch import choose
+from fastscratch.errors import ArgumentError, BackendUnavailableError
 from fastscratch.kernels.algorithms import ALGORITHMS, TRANSFORMED, winograd_supports
-from fastscratch.kernels.catalogue import BACKENDS, OPS
+from fastscratch.kernels.catalogue import BACKENDS, OPS, backend_reason
 from fastscratch.kernels.problem import parse_problem
-from fastscratch.testing import all_problems
+from fastscratch.testing import all_problems, make_inputs
+from fastscratch.testing.inputs import double_precision, reference_outputs, run_kernel
 
 
 @pytest.mark.parametrize("op", OPS)
@@ -52,3 +57,94 @@ def test_what_is_preferred_is_supported_and_the_cases_have_both(algorithm):
 def test_the_transform_serves_3x3_windows_at_stride_1(text, supported):
     problem = parse_problem(f"conv2d_forward:f32:n1c4h9w8:{text}")
     assert winograd_supports(problem) is supported
+
+
+@pytest.mark.parametrize(
+    ("text", "default", "fast"),
+    [
+        ("n8c64h56w56:oc64k3p1", "winograd2", "winograd4"),
+        ("n8c512h7w7:oc512k3p1", "winograd2", "winograd4"),
+        ("n1c64h7w7:oc64k3p1", "winograd2", "winograd2"),
+        ("n64c3h32w32:oc64k3p1", "direct", "direct"),
+        ("n8c64h56w56:oc8k3p1", "direct", "direct"),
+        ("n9c64h1w1:oc64k3p1", "direct", "direct"),
+        ("n1c64h2w2:oc64k3p1", "direct", "direct"),
+        ("n0c64h8w8:oc64k3p1", "direct", "direct"),
+        ("n8c64h56w56:oc64k3s2p1floor", "direct", "direct"),
+    ],
+)
+def test_the_preferred_algorithm(text, default, fast, require_backend):
+    require_backend("cython")
+    problem = parse_problem(f"conv2d_forward:f32:{text}")
+    found = []
+    for level in ("default", "fast"):
+        with fs.accuracy(level):
+            for named in ("cython", None):
+                choice = choose(problem, fs.dispatch.current_settings(), named)
+                found.append(choice.implementation.name)
+    assert found == [f"cython:{name}" for name in (default, default, fast, fast)]
+
+
+def test_a_named_algorithm_runs_whatever_is_preferred(require_backend):
+    require_backend("cython")
+    preferred = parse_problem("conv2d_forward:f32:n8c64h56w56:oc64k3p1")
+    other = parse_problem("conv2d_forward:f32:n1c1h8w8:oc8k3p1")
+    settings = fs.dispatch.current_settings()
+    for problem in (preferred, other):
+        for name in ("cython:direct", "cython:winograd2", "cython:winograd4"):
+            assert choose(problem, settings, name).implementation.name == name
+    strided = parse_problem("conv2d_forward:f32:n8c64h56w56:oc64k3s2p1floor")
+    with pytest.raises(BackendUnavailableError, match=r"'cython:winograd2' .* does not support"):
+        choose(strided, settings, "cython:winograd2")
+
+
+def test_choices_are_recorded_by_algorithm(require_backend):
+    require_backend("cython")
+    x, weight = np.ones((2, 16, 8, 8), np.float32), np.ones((16, 16, 3, 3), np.float32)
+    with fs.use_backend("cython"), fs.record_choices() as choices:
+        fs.ops.conv2d_forward(x, weight)
+        fs.ops.conv2d_forward(x, weight, stride=5)
+    assert choices == {"conv2d_forward": {"cython:winograd2": 1, "cython:direct": 1}}
+    report = fs.explain("conv2d_forward", x, weight, backend="cython")
+    assert report.implementation == "cython:winograd2"
+    assert "  - cython:direct: can run it" in str(report).splitlines()
+
+
+def test_an_unknown_accuracy_is_an_error():
+    with pytest.raises(ArgumentError, match='accuracy must be "default" or "fast", got \'high\''):
+        fs.accuracy("high")
+
+
+# Error of the largest output, in eps, on normal inputs: what accuracy("fast") promises, and what
+# the default does.
+BOUNDS = {"winograd2": 8, "winograd4": 32}
+SHAPES = (
+    "n2c64h28w28:oc32k3p1",
+    "n2c512h7w7:oc32k3p1",
+    "n1c16h30w31:oc16k3p1",
+    "n8c32h28w28:oc32k3p1",
+)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("op", sorted(TRANSFORMED))
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_errors_stay_within_the_promised_bound(op, shape, dtype, require_backend):
+    """The reference in float64 judges float32; a float64 result, one with other roundings."""
+    problem = parse_problem(f"{op}:{dtype}:{shape}")
+    inputs = make_inputs(problem, "normal")
+    wide, widened = double_precision(problem, inputs)
+    truth = reference_outputs(wide, widened)
+    eps = np.finfo(np.float32 if dtype == "f32" else np.float64).eps
+    for entry in OPS[op].implementations:
+        if entry.algorithm is None or backend_reason(entry.backend):
+            continue
+        outputs = {
+            name: np.empty(array.shape, array.dtype)
+            for name, array in OPS[op].arrays(problem).items()
+            if array.role == "out"
+        }
+        run_kernel(entry.load(), problem, inputs | outputs, 2)
+        for name, out in outputs.items():
+            error = np.abs(out - truth[name]).max() / np.abs(truth[name]).max() / eps
+            assert error <= BOUNDS[entry.algorithm.name], f"{entry.name} {name}"

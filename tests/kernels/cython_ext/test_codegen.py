@@ -53,7 +53,7 @@ def innermost_loops(code):
 
 @pytest.mark.parametrize("level", TILES)
 @pytest.mark.parametrize("function", ["tile_f32", "tile_f64"])
-@pytest.mark.parametrize("module", ["conv2d", "dense"])
+@pytest.mark.parametrize("module", ["conv2d", "conv2d_winograd", "dense"])
 def test_the_tile_stays_in_registers(level, function, module):
     register, most = TILES[level]
     functions = disassemble(level, module)
@@ -69,7 +69,7 @@ def test_the_tile_stays_in_registers(level, function, module):
     assert len(body) <= most + 2 * (most // 2) + 8
 
 
-@pytest.mark.parametrize("module", ["conv2d", "dense", "pool2d", "im2col"])
+@pytest.mark.parametrize("module", ["conv2d", "conv2d_winograd", "dense", "pool2d", "im2col"])
 def test_the_base_level_runs_anywhere(module):
     if "avx2" not in cython_ext.build_info["levels"]:
         pytest.skip("not an x86-64 processor")

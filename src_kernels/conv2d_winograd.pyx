@@ -1,0 +1,186 @@
+"""Convolution of 3x3 windows at stride 1 with fewer multiplications: Winograd's F(m x m, 3x3).
+
+A tile of m x m outputs is part of a product of polynomials, in two dimensions. It is known from the
+product's values at (m+2) x (m+2) points, one of them infinity on either axis, and the values of a
+product are products of values: for m = 2, 16 multiplications in place of 36, for m = 4, 36 in place
+of 144. For each point that is one matrix product over the channels.
+
+    forward          y  = A^T [ sum over c of (G w G^T) * (B^T x B) ] A
+    backward input   the same, of dout with the flipped weights
+    backward weight  dw = G^T [ sum over tiles of (A dout A^T) * (B^T x B) ] G
+
+Lavin and Gray, "Fast algorithms for convolutional neural networks" (2015). The transforms of a tile
+are in winograd.h, tiles and what moves them in winograd.pxd, the correlation of the first two in
+winograd_correlation.pxd and the third in winograd_gradient.pxd. Vectors run over channels.
+"""
+
+cimport numpy as cnp
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport uintptr_t
+from libc.string cimport memset
+
+from tile cimport real
+from winograd_correlation cimport (
+    Correlation, correlate, fill_tables, plan_correlation, transform_kernels,
+)
+from winograd_gradient cimport Gradient, accumulate, fill_gradient_tables, finish, plan_gradient
+
+from fastscratch.kernels.cython_ext.scratch import Scratch
+
+cnp.import_array()
+
+
+cdef void run_correlation(Correlation* p, real* out, int num_threads):
+    """Round by round, transform the weights, then do the jobs."""
+    plan_correlation(p, sizeof(real))
+    cdef Py_ssize_t jobs = p.tiles.row_blocks * p.tiles.col_blocks * p.shares, job, first
+    cdef Py_ssize_t panels, shared = p.kernels_size + 2 * p.bias_size + 2 * p.table_size, turn
+    cdef int workers = <int> max(1, min(num_threads, max(jobs, p.round_panels)))
+    memory = Scratch(shared + workers * p.workspace_size)
+    cdef char* data = <char*> <uintptr_t> memory.address
+    p.kernels = data
+    p.padded_bias = data + p.kernels_size
+    p.zeros = data + p.kernels_size + p.bias_size
+    p.tile_offset = <Py_ssize_t*> (data + p.kernels_size + 2 * p.bias_size)
+    p.channel_offset = <Py_ssize_t*> (<char*> p.tile_offset + p.table_size)
+    p.workspace = data + shared
+    with nogil:
+        fill_tables(p, out)
+        for turn in range(p.rounds):
+            first = turn * p.round_panels
+            panels = min(p.round_panels, p.panels - first)
+            if workers == 1:
+                for job in range(panels):
+                    transform_kernels(p, first, job, 0, out)
+                for job in range(jobs):
+                    correlate(p, first, job, 0, out)
+            else:
+                for job in prange(panels, schedule="static", num_threads=workers):
+                    transform_kernels(p, first, job, threadid(), out)
+                for job in prange(jobs, schedule="dynamic", num_threads=workers):
+                    correlate(p, first, job, threadid(), out)
+
+
+cdef void correlation(
+    int m, cnp.ndarray x, cnp.ndarray weight, const real* bias, cnp.ndarray y, tuple padding,
+    bint flipped, int num_threads,
+):
+    cdef Correlation p
+    if y.size == 0:
+        return
+    p.m = m
+    p.N, p.C, p.OC, p.OH, p.OW = x.shape[0], x.shape[1], y.shape[1], y.shape[2], y.shape[3]
+    p.weight, p.bias, p.flipped = weight.data, bias, flipped
+    p.source.data, p.source.C, p.source.H, p.source.W = x.data, p.C, x.shape[2], x.shape[3]
+    p.source.overlap = 2
+    p.source.top, _, p.source.left, _ = padding
+    if flipped:
+        p.source.top, p.source.left = 2 - p.source.top, 2 - p.source.left
+    run_correlation(&p, <real*> y.data, num_threads)
+
+
+cdef void backward_weight(
+    int m, cnp.ndarray dout, cnp.ndarray x, real* dw, real* db, tuple padding, int num_threads,
+):
+    cdef Gradient p
+    p.m = m
+    p.N, p.C, p.OC, p.OH, p.OW = x.shape[0], x.shape[1], dout.shape[1], dout.shape[2], dout.shape[3]
+    if p.N == 0:
+        memset(dw, 0, p.OC * p.C * 9 * sizeof(real))
+        memset(db, 0, p.OC * sizeof(real))
+        return
+    p.x.data, p.x.C, p.x.H, p.x.W = x.data, p.C, x.shape[2], x.shape[3]
+    p.x.top, _, p.x.left, _ = padding
+    p.dout.data, p.dout.C, p.dout.H, p.dout.W = dout.data, p.OC, p.OH, p.OW
+    p.dout.top = p.dout.left = 0
+    plan_gradient(&p, sizeof(real))
+    cdef Py_ssize_t outputs = p.channel_blocks * p.groups, jobs = outputs * p.parts, job
+    cdef int workers = <int> max(1, min(num_threads, jobs))
+    cdef Py_ssize_t sums = (jobs if p.parts > 1 else workers) * p.sums_size
+    memory = Scratch(sums + p.zeros_size + 2 * p.table_size + workers * p.workspace_size)
+    cdef char* data = <char*> <uintptr_t> memory.address
+    p.sums = data
+    p.zeros = data + sums
+    p.channel_offset = <Py_ssize_t*> (data + sums + p.zeros_size)
+    p.tile_offset = <Py_ssize_t*> (<char*> p.channel_offset + p.table_size)
+    p.workspace = <char*> p.tile_offset + p.table_size
+    with nogil:
+        fill_gradient_tables(&p)
+        if workers == 1:
+            for job in range(jobs):
+                accumulate(&p, job, 0, dw, db)
+            if p.parts > 1:
+                for job in range(outputs):
+                    finish(&p, job * p.parts, 0, dw, db)
+        else:
+            for job in prange(jobs, schedule="dynamic", num_threads=workers):
+                accumulate(&p, job, threadid(), dw, db)
+            if p.parts > 1:
+                for job in prange(outputs, schedule="static", num_threads=workers):
+                    finish(&p, job * p.parts, threadid(), dw, db)
+
+
+def winograd2_forward(
+    cnp.ndarray x, cnp.ndarray weight, cnp.ndarray bias, cnp.ndarray y,
+    tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
+):
+    """y = bias + A^T [sum over c of (G weight G^T) * (B^T x B)] A, for each 2x2 tile of y."""
+    if x.descr.type_num == cnp.NPY_FLOAT32:
+        correlation(2, x, weight, <const float*> bias.data, y, padding, False, num_threads)
+    else:
+        correlation(2, x, weight, <const double*> bias.data, y, padding, False, num_threads)
+
+
+def winograd2_backward_input(
+    cnp.ndarray dout, cnp.ndarray weight, cnp.ndarray dx,
+    tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
+):
+    """dx = A^T [sum over oc of (G flipped weight G^T) * (B^T dout B)] A, for each 2x2 tile."""
+    if dx.descr.type_num == cnp.NPY_FLOAT32:
+        correlation(2, dout, weight, <const float*> NULL, dx, padding, True, num_threads)
+    else:
+        correlation(2, dout, weight, <const double*> NULL, dx, padding, True, num_threads)
+
+
+def winograd2_backward_weight(
+    cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dw, cnp.ndarray db,
+    tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
+):
+    """dw = G^T [sum over 2x2 tiles of dout of (A dout A^T) * (B^T x B)] G; db too."""
+    if x.descr.type_num == cnp.NPY_FLOAT32:
+        backward_weight(2, dout, x, <float*> dw.data, <float*> db.data, padding, num_threads)
+    else:
+        backward_weight(2, dout, x, <double*> dw.data, <double*> db.data, padding, num_threads)
+
+
+def winograd4_forward(
+    cnp.ndarray x, cnp.ndarray weight, cnp.ndarray bias, cnp.ndarray y,
+    tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
+):
+    """y = bias + A^T [sum over c of (G weight G^T) * (B^T x B)] A, for each 4x4 tile of y."""
+    if x.descr.type_num == cnp.NPY_FLOAT32:
+        correlation(4, x, weight, <const float*> bias.data, y, padding, False, num_threads)
+    else:
+        correlation(4, x, weight, <const double*> bias.data, y, padding, False, num_threads)
+
+
+def winograd4_backward_input(
+    cnp.ndarray dout, cnp.ndarray weight, cnp.ndarray dx,
+    tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
+):
+    """dx = A^T [sum over oc of (G flipped weight G^T) * (B^T dout B)] A, for each 4x4 tile."""
+    if dx.descr.type_num == cnp.NPY_FLOAT32:
+        correlation(4, dout, weight, <const float*> NULL, dx, padding, True, num_threads)
+    else:
+        correlation(4, dout, weight, <const double*> NULL, dx, padding, True, num_threads)
+
+
+def winograd4_backward_weight(
+    cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dw, cnp.ndarray db,
+    tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
+):
+    """dw = G^T [sum over 4x4 tiles of dout of (A dout A^T) * (B^T x B)] G; db too."""
+    if x.descr.type_num == cnp.NPY_FLOAT32:
+        backward_weight(4, dout, x, <float*> dw.data, <float*> db.data, padding, num_threads)
+    else:
+        backward_weight(4, dout, x, <double*> dw.data, <double*> db.data, padding, num_threads)

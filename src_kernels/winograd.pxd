@@ -1,0 +1,210 @@
+"""winograd.h for Cython, and the tiles of images: which there are, how they get to the points."""
+
+from libc.string cimport memcpy, memset
+
+from geometry cimport aligned, ceil_div, part_start
+from tile cimport real, transpose
+
+cdef extern from "winograd.h" nogil:
+    enum:
+        SLICE_BYTES
+    void tiles_at_points_f32(int, const float*, Py_ssize_t, float*, Py_ssize_t, Py_ssize_t,
+                             Py_ssize_t)
+    void tiles_at_points_f64(int, const double*, Py_ssize_t, double*, Py_ssize_t, Py_ssize_t,
+                             Py_ssize_t)
+    void gradients_at_points_f32(int, const float*, Py_ssize_t, float*, Py_ssize_t, Py_ssize_t,
+                                 Py_ssize_t)
+    void gradients_at_points_f64(int, const double*, Py_ssize_t, double*, Py_ssize_t, Py_ssize_t,
+                                 Py_ssize_t)
+    void tiles_of_points_f32(int, const float*, Py_ssize_t, Py_ssize_t, const float*, float*,
+                             Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t)
+    void tiles_of_points_f64(int, const double*, Py_ssize_t, Py_ssize_t, const double*, double*,
+                             Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t)
+    void kernel_at_points_f32(int, const float*, float*, Py_ssize_t)
+    void kernel_at_points_f64(int, const double*, double*, Py_ssize_t)
+    void kernel_of_points_f32(int, const float*, Py_ssize_t, float*)
+    void kernel_of_points_f64(int, const double*, Py_ssize_t, double*)
+
+cdef enum:
+    KERNELS = 8  # channels whose weights are transformed together
+
+
+cdef inline void tiles_of_points(
+    Py_ssize_t m, const real* products, Py_ssize_t point, Py_ssize_t tile_step, const real* bias,
+    real* out, Py_ssize_t out_row, Py_ssize_t count, Py_ssize_t rows, Py_ssize_t cols,
+) noexcept nogil:
+    """out[pixel][panel] of a row of tiles, from products [point][tile], plus bias"""
+    if real is float:
+        tiles_of_points_f32(<int> m, products, point, tile_step, bias, out, out_row, count,
+                            rows, cols)
+    else:
+        tiles_of_points_f64(<int> m, products, point, tile_step, bias, out, out_row, count,
+                            rows, cols)
+
+
+cdef inline void kernel_at_points(
+    Py_ssize_t m, const real* taps, real* kernel, Py_ssize_t point
+) noexcept nogil:
+    """kernel[point] of a panel's weights [tap][panel]"""
+    if real is float:
+        kernel_at_points_f32(<int> m, taps, kernel, point)
+    else:
+        kernel_at_points_f64(<int> m, taps, kernel, point)
+
+
+cdef inline void kernel_of_points(
+    Py_ssize_t m, const real* sums, Py_ssize_t point, real* taps
+) noexcept nogil:
+    """taps[tap][panel] of the sums at the points"""
+    if real is float:
+        kernel_of_points_f32(<int> m, sums, point, taps)
+    else:
+        kernel_of_points_f64(<int> m, sums, point, taps)
+
+
+cdef inline Py_ssize_t odd_lines(Py_ssize_t count, Py_ssize_t slice) noexcept nogil:
+    """At least `count` items, in an odd number of cache lines: streams so apart share no set."""
+    count = ceil_div(count, slice)
+    return (count + 1 - count % 2) * slice
+
+
+cdef struct Tiles:
+    # The tiles of m x m outputs of N images, in blocks of whole rows of them, or of parts of rows.
+    Py_ssize_t m, N, TH, TW
+    Py_ssize_t rows, cols, row_blocks, col_blocks  # of a block, at most
+
+
+cdef struct Block:
+    # Some rows of tiles, counted through all images, and some of their columns.
+    Py_ssize_t first, end, col, cols
+
+
+cdef inline Tiles plan_tiles(
+    Py_ssize_t m, Py_ssize_t N, Py_ssize_t OH, Py_ssize_t OW, Py_ssize_t at_most, Py_ssize_t unit
+) noexcept nogil:
+    """Blocks of `at_most` tiles, or of a single row of them.
+
+    They are computed `unit` tiles at a time: the number of rows is the one that wastes the least.
+    """
+    cdef Tiles p
+    cdef Py_ssize_t rows, all_rows, cost, least = 0
+    p.m, p.N = m, N
+    p.TH, p.TW = ceil_div(OH, m), ceil_div(OW, m)
+    p.col_blocks = ceil_div(p.TW, at_most)
+    p.cols = ceil_div(p.TW, p.col_blocks)
+    all_rows = N * p.TH
+    p.rows = 1
+    for rows in range(1, min(all_rows, at_most // p.cols) + 1):
+        # Each block has a cost of its own, which is about that of half a unit.
+        cost = all_rows // rows * (2 * ceil_div(rows * p.cols, unit) + 1)
+        if all_rows % rows:
+            cost += 2 * ceil_div(all_rows % rows * p.cols, unit) + 1
+        if rows == 1 or cost <= least:
+            least = cost
+            p.rows = rows
+    p.row_blocks = ceil_div(all_rows, p.rows)
+    return p
+
+
+cdef inline Block block_of(const Tiles* p, Py_ssize_t index) noexcept nogil:
+    cdef Block block
+    cdef Py_ssize_t row_block = index // p.col_blocks, col_block = index % p.col_blocks
+    block.first = row_block * p.rows
+    block.end = min(block.first + p.rows, p.N * p.TH)
+    block.col = part_start(col_block, p.col_blocks, p.TW)
+    block.cols = part_start(col_block + 1, p.col_blocks, p.TW) - block.col
+    return block
+
+
+cdef struct Source:
+    # What is transformed: images (N, C, H, W) whose row 0 is row `top` of the tiles' own rows.
+    const void* data
+    Py_ssize_t C, H, W, top, left
+    Py_ssize_t overlap  # columns that neighbouring tiles share: 2, or 0 for gradients
+    # Where it goes: [point][tile][channel].
+    Py_ssize_t point, tile
+    Py_ssize_t raw_size, image_size, points_size  # bytes: pixels as they are, padded, transformed
+
+
+cdef inline void plan_source(
+    Source* s, const Tiles* p, Py_ssize_t channels, Py_ssize_t itemsize
+) noexcept nogil:
+    """Steps and sizes for a block of tiles of some of the channels."""
+    cdef Py_ssize_t slice = SLICE_BYTES // itemsize
+    cdef Py_ssize_t points = (p.m + 2) * (p.m + 2) + (s.overlap == 0)  # the sum of gradients
+    cdef Py_ssize_t images = min(p.rows, ceil_div(p.rows - 1, p.TH) + 1)
+    cdef Py_ssize_t rows = p.m * p.rows + s.overlap * images, cols = p.m * p.cols + s.overlap
+    s.tile = ceil_div(channels, slice) * slice
+    if s.tile * itemsize % 1024 == 0:
+        s.tile += slice  # rows a power of two apart fall into one set of the cache
+    s.point = odd_lines(p.rows * p.cols * s.tile, slice)
+    s.raw_size = aligned((p.m * p.rows + s.overlap) * min(s.W, cols) * SLICE_BYTES)
+    s.image_size = aligned(rows * cols * SLICE_BYTES)
+    s.points_size = aligned(points * s.point * itemsize)
+
+
+cdef inline void transform_block(
+    const Source* s, const Tiles* p, const Block* block, Py_ssize_t first, Py_ssize_t channels,
+    char* workspace, real* points,
+) noexcept nogil:
+    """The tiles of a block at the points, for some channels, which are moved beside each other."""
+    cdef Py_ssize_t slice = SLICE_BYTES // sizeof(real)
+    cdef real* raw = <real*> workspace
+    cdef real* image = <real*> (workspace + s.raw_size)
+    cdef Py_ssize_t cols = p.m * block.cols + s.overlap, image_row = cols * slice
+    cdef Py_ssize_t c, k, r, n, t, rows, needed, top, bottom, left, right, i, width, count
+    cdef const real* plane
+    cdef real* part
+    cdef real* target
+    # What lies outside of the images is zero, and stays so from slice to slice.
+    memset(workspace, 0, s.raw_size + s.image_size)
+    left = max(0, block.col * p.m - s.left)
+    right = min(s.W, block.col * p.m - s.left + cols)
+    for k in range(ceil_div(channels, slice)):
+        c = k * slice
+        width = min(slice, channels - c)
+        part = image
+        target = points + c
+        r = block.first
+        while r < block.end:
+            n, t = r // p.TH, r % p.TH
+            rows = min(block.end - r, p.TH - t)
+            needed = rows * p.m + s.overlap
+            top = max(0, t * p.m - s.top)
+            bottom = min(s.H, t * p.m - s.top + needed)
+            if top < bottom and left < right:
+                plane = <const real*> s.data + ((n * s.C + first + c) * s.H + top) * s.W + left
+                count = right - left
+                if count == s.W:
+                    transpose(raw, slice, plane, s.H * s.W, width, (bottom - top) * count)
+                else:
+                    for i in range(bottom - top):
+                        transpose(raw + i * count * slice, slice, plane + i * s.W, s.H * s.W,
+                                  width, count)
+                for i in range(bottom - top):
+                    memcpy(
+                        part + ((top + i - t * p.m + s.top) * cols
+                                + left - block.col * p.m + s.left) * slice,
+                        raw + i * count * slice, count * SLICE_BYTES,
+                    )
+            for i in range(rows):
+                transform_row(s, p.m, part + i * p.m * image_row, image_row, target, block.cols)
+                target += block.cols * s.tile
+            part += needed * image_row
+            r += rows
+
+
+cdef inline void transform_row(
+    const Source* s, Py_ssize_t m, const real* image, Py_ssize_t image_row, real* points,
+    Py_ssize_t count,
+) noexcept nogil:
+    if s.overlap:
+        if real is float:
+            tiles_at_points_f32(<int> m, image, image_row, points, s.point, s.tile, count)
+        else:
+            tiles_at_points_f64(<int> m, image, image_row, points, s.point, s.tile, count)
+    else:
+        if real is float:
+            gradients_at_points_f32(<int> m, image, image_row, points, s.point, s.tile, count)
+        else:
+            gradients_at_points_f64(<int> m, image, image_row, points, s.point, s.tile, count)

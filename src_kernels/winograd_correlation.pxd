@@ -1,0 +1,210 @@
+"""The correlation that the forward pass and that to the input have in common, at points.
+
+The weights are transformed first, all of them or, where they are many, some panels of output
+channels in a round. A job is a block of tiles for a group of panels: it takes its tiles to the
+points, multiplies there, point by point, and comes back to its part of the output while that is in
+the cache. Nothing of it depends on the number of threads.
+"""
+
+from libc.string cimport memset
+
+from geometry cimport aligned, ceil_div, part_start
+from tile cimport CHECK, TILE_ROWS, lanes_of, real, tile, transpose
+from winograd cimport (
+    KERNELS, SLICE_BYTES, Block, Source, Tiles, block_of, kernel_at_points, odd_lines, plan_source,
+    plan_tiles, tiles_of_points, transform_block,
+)
+
+cdef enum:
+    CHUNK = 288  # channels in one chunk of a sum: a running sum over more loses digits
+    MOST_TILES = 84  # of a block: with 64 channels, a third of a MiB at the points
+    KERNEL_BYTES = 4 << 20  # of transformed weights in a round
+    POINTS_BYTES = 384 << 10  # of a block at the points, to be multiplied a panel at a time
+    GROUP_CHANNELS = 64  # of the output, multiplied at one point before the next, where it is more
+    ENOUGH_JOBS = 8  # to share them out evenly among a few threads
+    SHARE_CHANNELS = 64  # of a job's output, at least: it has its tiles to transform
+
+
+cdef struct Correlation:
+    # the problem
+    Py_ssize_t m, N, C, OC, OH, OW
+    bint flipped  # weights (C, OC, 3, 3), each turned around, in place of (OC, C, 3, 3)
+    const void* weight
+    const void* bias  # (OC,), or NULL
+    # the plan: a pure function of the problem
+    Tiles tiles
+    Source source
+    Py_ssize_t points, panel, panels, chunks
+    Py_ssize_t rounds, round_panels, shares  # panels of a round, and jobs that share them
+    Py_ssize_t group  # panels that are multiplied at one point before the next
+    Py_ssize_t kernel_point, kernel_panel, product_point, product_tile  # steps
+    # memory
+    Py_ssize_t kernels_size, bias_size, table_size, product_size, result_size, taps_size
+    Py_ssize_t workspace_size
+    void* kernels  # [panel][point][channel][panel's channels]
+    void* padded_bias
+    void* zeros
+    Py_ssize_t* tile_offset
+    Py_ssize_t* channel_offset
+    char* workspace
+
+
+cdef inline void plan_correlation(Correlation* p, Py_ssize_t itemsize) noexcept nogil:
+    """Choose the blocks; tell the memory that is needed."""
+    cdef Py_ssize_t slice = SLICE_BYTES // itemsize, m = p.m, blocks, tiles
+    p.points = (m + 2) * (m + 2)
+    p.panel = 2 * lanes_of(itemsize)
+    p.panels = ceil_div(p.OC, p.panel)
+    p.chunks = ceil_div(p.C, CHUNK)
+    p.tiles = plan_tiles(m, p.N, p.OH, p.OW, MOST_TILES, TILE_ROWS)
+    plan_source(&p.source, &p.tiles, p.C, itemsize)
+    p.kernel_point = odd_lines(p.C * p.panel, slice)
+    p.kernel_panel = p.points * p.kernel_point
+    p.rounds = ceil_div(p.panels, max(1, KERNEL_BYTES // (p.kernel_panel * itemsize)))
+    p.round_panels = ceil_div(p.panels, p.rounds)
+    p.rounds = ceil_div(p.panels, p.round_panels)
+    blocks = p.tiles.row_blocks * p.tiles.col_blocks
+    p.shares = min(ceil_div(ENOUGH_JOBS, blocks), p.round_panels * p.panel // SHARE_CHANNELS)
+    p.shares = max(1, p.shares)
+    p.group = 1
+    if p.source.points_size > POINTS_BYTES:
+        p.group = min(ceil_div(p.round_panels, p.shares), max(1, GROUP_CHANNELS // p.panel))
+
+    tiles = p.tiles.rows * p.tiles.cols
+    p.product_tile = p.group * p.panel
+    p.product_point = odd_lines(tiles * p.product_tile, slice)
+    p.kernels_size = aligned(p.round_panels * p.kernel_panel * itemsize)
+    p.bias_size = aligned(p.panels * p.panel * itemsize)
+    p.table_size = aligned(max(tiles, min(p.C, CHUNK)) * sizeof(Py_ssize_t))
+    p.product_size = aligned(p.points * p.product_point * itemsize)
+    p.result_size = aligned(tiles * m * m * p.panel * itemsize)
+    p.taps_size = aligned(KERNELS * 9 * p.panel * itemsize)
+    p.workspace_size = max(p.taps_size, (
+        p.source.raw_size + p.source.image_size + p.source.points_size
+        + p.product_size + p.result_size
+    ))
+
+
+cdef inline void fill_tables(Correlation* p, real* tag) noexcept nogil:
+    """Shared tables: the padded bias, zeros to start from, and where rows and k of a tile lie."""
+    cdef real* padded_bias = <real*> p.padded_bias
+    cdef const real* bias = <const real*> p.bias
+    cdef Py_ssize_t i
+    memset(p.padded_bias, 0, p.bias_size)
+    memset(p.zeros, 0, p.bias_size)
+    if bias != NULL:
+        for i in range(p.OC):
+            padded_bias[i] = bias[i]
+    for i in range(p.tiles.rows * p.tiles.cols):
+        p.tile_offset[i] = i * p.source.tile
+    for i in range(min(p.C, CHUNK)):
+        p.channel_offset[i] = i
+
+
+cdef inline void transform_kernels(
+    const Correlation* p, Py_ssize_t first, Py_ssize_t panel, Py_ssize_t worker, real* tag
+) noexcept nogil:
+    """The weights of one panel of the round that starts at panel `first`, at the points."""
+    cdef real* taps = <real*> (p.workspace + worker * p.workspace_size)
+    cdef real* kernels = <real*> p.kernels + panel * p.kernel_panel
+    cdef const real* weight = <const real*> p.weight
+    cdef Py_ssize_t oc = (first + panel) * p.panel, width = min(p.panel, p.OC - oc)
+    cdef Py_ssize_t c, i, k, count
+    memset(taps, 0, p.taps_size)
+    for k in range(ceil_div(p.C, KERNELS)):
+        c = k * KERNELS
+        count = min(KERNELS, p.C - c)
+        if p.flipped:
+            for i in range(count):
+                transpose(taps + (i * 9 + 8) * p.panel, -p.panel,
+                          weight + ((c + i) * p.OC + oc) * 9, 9, width, 9)
+        else:
+            transpose(taps, p.panel, weight + (oc * p.C + c) * 9, p.C * 9, width, count * 9)
+        for i in range(count):
+            kernel_at_points(p.m, taps + i * 9 * p.panel, kernels + (c + i) * p.panel,
+                             p.kernel_point)
+
+
+cdef inline void correlate(
+    const Correlation* p, Py_ssize_t first, Py_ssize_t job, Py_ssize_t worker, real* out
+) noexcept nogil:
+    """One job of the round that starts at panel `first`."""
+    cdef char* workspace = p.workspace + worker * p.workspace_size
+    cdef char* rest = workspace + p.source.raw_size + p.source.image_size
+    cdef real* points = <real*> rest
+    cdef real* products = <real*> (rest + p.source.points_size)
+    cdef real* result = <real*> (rest + p.source.points_size + p.product_size)
+    cdef Py_ssize_t panels = min(p.round_panels, p.panels - first), share = job % p.shares, q, point
+    cdef Block block = block_of(&p.tiles, job // p.shares)
+    cdef Py_ssize_t tiles = (block.end - block.first) * block.cols
+    cdef Py_ssize_t begin = part_start(share, p.shares, panels)
+    cdef Py_ssize_t end = part_start(share + 1, p.shares, panels), last
+    transform_block(&p.source, &p.tiles, &block, 0, p.C, workspace, points)
+    while begin < end:
+        last = min(begin + p.group, end)
+        for point in range(p.points):
+            for q in range(begin, last):
+                multiply(
+                    p, points + point * p.source.point, tiles,
+                    <const real*> p.kernels + q * p.kernel_panel + point * p.kernel_point,
+                    1 if 2 * (p.OC - (first + q) * p.panel) <= p.panel else 2,
+                    products + point * p.product_point + (q - begin) * p.panel,
+                )
+        for q in range(begin, last):
+            store_tiles(p, &block, products + (q - begin) * p.panel, result, first + q, out)
+        begin = last
+
+
+cdef inline void multiply(
+    const Correlation* p, const real* points, Py_ssize_t tiles, const real* kernel,
+    Py_ssize_t vectors, real* products,
+) noexcept nogil:
+    """products[tile][panel] = sum over c of points[tile][c] * kernel[c][panel]"""
+    cdef Py_ssize_t runs = ceil_div(tiles, TILE_ROWS), chunk, c, depth, run, start, count
+    cdef const real* source
+    cdef real* target
+    for chunk in range(p.chunks):
+        c = part_start(chunk, p.chunks, p.C)
+        depth = part_start(chunk + 1, p.chunks, p.C) - c
+        for run in range(runs):
+            start = part_start(run, runs, tiles)
+            count = part_start(run + 1, runs, tiles) - start
+            source = points + start * p.source.tile + c
+            target = products + start * p.product_tile
+            CHECK((start + count - 1) * p.source.tile + c + depth <= p.source.point)
+            if chunk == 0:
+                tile(count, vectors, source, p.tile_offset, p.channel_offset, depth,
+                     kernel, p.panel, <const real*> p.zeros, 0, target, p.product_tile)
+            else:
+                tile(count, vectors, source, p.tile_offset, p.channel_offset, depth,
+                     kernel + c * p.panel, p.panel, target, p.product_tile,
+                     target, p.product_tile)
+
+
+cdef inline void store_tiles(
+    const Correlation* p, const Block* block, const real* products, real* result,
+    Py_ssize_t panel, real* out,
+) noexcept nogil:
+    """From the products of a panel to the output."""
+    cdef Py_ssize_t m = p.m, oc = panel * p.panel, width = min(p.panel, p.OC - oc)
+    cdef Py_ssize_t col = block.col * m, cols = min(block.cols * m, p.OW - col)
+    cdef Py_ssize_t r = block.first, n, t, i, end, rows, plane = p.OH * p.OW
+    cdef real* target
+    while r < block.end:
+        n, t = r // p.tiles.TH, r % p.tiles.TH
+        end = min(p.tiles.TH, t + block.end - r)
+        rows = min(end * m, p.OH) - t * m
+        for i in range(t, end):
+            tiles_of_points(m, products, p.product_point, p.product_tile,
+                            <const real*> p.padded_bias + oc,
+                            result + (i - t) * m * cols * p.panel, cols * p.panel, block.cols,
+                            p.OH - i * m, cols)
+            products += block.cols * p.product_tile
+        target = out + (n * p.OC + oc) * plane + t * m * p.OW + col
+        if cols == p.OW:
+            transpose(target, plane, result, p.panel, rows * cols, width)
+        else:
+            for i in range(rows):
+                transpose(target + i * p.OW, plane, result + i * cols * p.panel, p.panel,
+                          cols, width)
+        r += end - t

@@ -1,0 +1,179 @@
+"""The gradient of a 3x3 convolution's weights, at points.
+
+    dw = G^T [ sum over tiles of (A dout A^T) * (B^T x B) ] G
+
+A job is a block of channels of x, a group of panels of output channels and a part of the blocks of
+tiles. It takes one block of tiles after the other to the points, on both sides, and adds their
+products, for each point, to sums of its own: the register tile with channels as its rows, and its k
+over tiles. The parts, whose number the shape decides, are added up at the end.
+"""
+
+from libc.string cimport memcpy, memset
+
+from geometry cimport aligned, ceil_div, part_start
+from tile cimport CHECK, TILE_ROWS, lanes_of, real, tile, transpose
+from winograd cimport (
+    KERNELS, SLICE_BYTES, Block, Source, Tiles, block_of, kernel_of_points, odd_lines, plan_source,
+    plan_tiles, transform_block,
+)
+
+cdef enum:
+    GRADIENT_TILES = 56  # of a block, about: the depth of a product
+    GRADIENT_CHANNELS = 128  # of a job, on either side
+    GRADIENT_JOBS = 8
+    GRADIENT_SUMS = 4 << 20  # bytes that more parts may cost
+
+
+cdef struct Gradient:
+    # the problem
+    Py_ssize_t m, N, C, OC, OH, OW
+    # the plan: a pure function of the problem
+    Tiles tiles
+    Source x, dout
+    Py_ssize_t points, panel, panels, parts
+    Py_ssize_t channels, channel_blocks, group, groups  # panels of a job, and their groups
+    Py_ssize_t sums_point, sums_step  # steps: to the next point, to the next job's sums
+    # memory
+    Py_ssize_t sums_size, table_size, zeros_size, image_size, workspace_size
+    void* sums  # [point][panel][channel][panel's channels], then those of db
+    void* zeros
+    Py_ssize_t* channel_offset
+    Py_ssize_t* tile_offset
+    char* workspace
+
+
+cdef inline void plan_gradient(Gradient* p, Py_ssize_t itemsize) noexcept nogil:
+    """Choose the blocks; tell the memory that is needed."""
+    cdef Py_ssize_t slice = SLICE_BYTES // itemsize, jobs, tiles
+    p.points = (p.m + 2) * (p.m + 2)
+    p.panel = 2 * lanes_of(itemsize)
+    p.panels = ceil_div(p.OC, p.panel)
+    p.tiles = plan_tiles(p.m, p.N, p.OH, p.OW, GRADIENT_TILES, 1)
+    p.channel_blocks = ceil_div(p.C, GRADIENT_CHANNELS)
+    p.channels = ceil_div(ceil_div(p.C, p.channel_blocks), slice) * slice
+    p.channel_blocks = ceil_div(p.C, p.channels)
+    p.groups = ceil_div(p.panels * p.panel, GRADIENT_CHANNELS)
+    p.group = ceil_div(p.panels, p.groups)
+    p.groups = ceil_div(p.panels, p.group)
+    p.x.overlap, p.dout.overlap = 2, 0
+    plan_source(&p.x, &p.tiles, p.channels, itemsize)
+    plan_source(&p.dout, &p.tiles, p.group * p.panel, itemsize)
+    p.sums_point = odd_lines(p.group * p.channels * p.panel, slice)
+    p.sums_size = aligned((p.points * p.sums_point + p.group * p.panel) * itemsize)
+    p.sums_step = p.sums_size // itemsize
+    jobs = p.channel_blocks * p.groups
+    p.parts = min(ceil_div(GRADIENT_JOBS, jobs), p.tiles.row_blocks * p.tiles.col_blocks)
+    p.parts = max(1, min(p.parts, GRADIENT_SUMS // (jobs * p.sums_size)))
+
+    tiles = p.tiles.rows * p.tiles.cols
+    p.table_size = aligned(max(tiles, TILE_ROWS) * sizeof(Py_ssize_t))
+    p.zeros_size = aligned(p.panel * itemsize)
+    p.image_size = max(p.x.raw_size + p.x.image_size, p.dout.raw_size + p.dout.image_size)
+    p.image_size = max(p.image_size, aligned(KERNELS * 9 * p.panel * itemsize))
+    p.workspace_size = p.image_size + p.x.points_size + p.dout.points_size
+
+
+cdef inline void fill_gradient_tables(Gradient* p) noexcept nogil:
+    cdef Py_ssize_t i
+    memset(p.zeros, 0, p.zeros_size)
+    for i in range(TILE_ROWS):
+        p.channel_offset[i] = i
+    for i in range(p.tiles.rows * p.tiles.cols):
+        p.tile_offset[i] = i * p.x.tile
+
+
+cdef inline real* sums_of(
+    const Gradient* p, Py_ssize_t job, Py_ssize_t worker, real* tag
+) noexcept nogil:
+    """A job's sums; those of a single part are done with when the job is."""
+    return <real*> p.sums + (job if p.parts > 1 else worker) * p.sums_step
+
+
+cdef inline void accumulate(
+    const Gradient* p, Py_ssize_t job, Py_ssize_t worker, real* dw, real* db
+) noexcept nogil:
+    """One job; all of it where there is a single part."""
+    cdef char* workspace = p.workspace + worker * p.workspace_size
+    cdef real* x = <real*> (workspace + p.image_size)
+    cdef real* dout = <real*> (workspace + p.image_size + p.x.points_size)
+    cdef real* sums = sums_of(p, job, worker, dw)
+    cdef Py_ssize_t part = job % p.parts, blocks = p.tiles.row_blocks * p.tiles.col_blocks
+    cdef Py_ssize_t group = job // p.parts % p.groups, oc = group * p.group * p.panel
+    cdef Py_ssize_t c = job // p.parts // p.groups * p.channels, index, tiles
+    cdef Py_ssize_t channels = min(p.channels, p.C - c), width = min(p.group * p.panel, p.OC - oc)
+    cdef Py_ssize_t begin = part_start(part, p.parts, blocks)
+    cdef Block block
+    for index in range(begin, part_start(part + 1, p.parts, blocks)):
+        block = block_of(&p.tiles, index)
+        tiles = (block.end - block.first) * block.cols
+        transform_block(&p.x, &p.tiles, &block, c, channels, workspace, x)
+        transform_block(&p.dout, &p.tiles, &block, oc, width, workspace, dout)
+        add_products(p, x, dout, tiles, channels, width, index == begin, sums)
+        if c == 0:
+            add_gradients(p, dout, tiles, width, index == begin, sums)
+    if p.parts == 1:
+        finish(p, job, worker, dw, db)
+
+
+cdef inline void add_products(
+    const Gradient* p, const real* x, const real* dout, Py_ssize_t tiles, Py_ssize_t channels,
+    Py_ssize_t width, bint first, real* sums,
+) noexcept nogil:
+    """sums[point][panel][c][:] += sum over tiles of x[point][tile][c] * dout[point][tile][panel]"""
+    cdef Py_ssize_t runs = ceil_div(channels, TILE_ROWS), point, q, run, start, count, vectors
+    cdef real* target
+    CHECK((tiles - 1) * p.x.tile + channels <= p.x.point)
+    for point in range(p.points):
+        for q in range(ceil_div(width, p.panel)):
+            vectors = 1 if 2 * (width - q * p.panel) <= p.panel else 2
+            for run in range(runs):
+                start = part_start(run, runs, channels)
+                count = part_start(run + 1, runs, channels) - start
+                target = sums + point * p.sums_point + (q * p.channels + start) * p.panel
+                tile(count, vectors, x + point * p.x.point + start, p.channel_offset, p.tile_offset,
+                     tiles, dout + point * p.dout.point + q * p.panel, p.dout.tile,
+                     <const real*> p.zeros if first else target, 0 if first else p.panel,
+                     target, p.panel)
+
+
+cdef inline void add_gradients(
+    const Gradient* p, const real* dout, Py_ssize_t tiles, Py_ssize_t width, bint first, real* sums
+) noexcept nogil:
+    """What db gets: the sum of a tile's gradients stands behind the points."""
+    cdef real* total = sums + p.points * p.sums_point
+    cdef Py_ssize_t t, i
+    dout += p.points * p.dout.point
+    if first:
+        memset(total, 0, p.group * p.panel * sizeof(real))
+    for t in range(tiles):
+        for i in range(width):
+            total[i] += dout[t * p.dout.tile + i]
+
+
+cdef inline void finish(
+    const Gradient* p, Py_ssize_t job, Py_ssize_t worker, real* dw, real* db
+) noexcept nogil:
+    """Add the parts of a job up, in order, and take the sums back to weights."""
+    cdef real* taps = <real*> (p.workspace + worker * p.workspace_size)
+    cdef real* sums = sums_of(p, job, worker, dw)
+    cdef Py_ssize_t oc = job // p.parts % p.groups * p.group * p.panel, part, i, q, k, count, width
+    cdef Py_ssize_t c = job // p.parts // p.groups * p.channels
+    cdef Py_ssize_t channels = min(p.channels, p.C - c)
+    cdef const real* other
+    for part in range(1, p.parts):
+        other = sums + part * p.sums_step
+        for i in range(p.points * p.sums_point + p.group * p.panel):
+            sums[i] += other[i]
+    for q in range(min(p.group, ceil_div(p.OC - oc, p.panel))):
+        width = min(p.panel, p.OC - oc)
+        other = sums + q * p.channels * p.panel
+        for k in range(ceil_div(channels, KERNELS)):
+            count = min(KERNELS, channels - k * KERNELS)
+            for i in range(count):
+                kernel_of_points(p.m, other, p.sums_point, taps + i * 9 * p.panel)
+                other += p.panel
+            transpose(dw + (oc * p.C + c + k * KERNELS) * 9, p.C * 9, taps, p.panel,
+                      count * 9, width)
+        if c == 0:
+            memcpy(db + oc, sums + p.points * p.sums_point + q * p.panel, width * sizeof(real))
+        oc += p.panel
