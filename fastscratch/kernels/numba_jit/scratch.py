@@ -4,19 +4,18 @@ Fresh memory costs more than it seems to: each of its pages is first touched in 
 """
 
 import threading
-from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from fastscratch.kernels.numba_jit.compile import JIT
-from fastscratch.types import Array
 
 KEPT_BYTES = 32 * 1024 * 1024
 """What a thread keeps at most; larger blocks go back at once."""
 
 _ALIGNMENT = 64
+_MOST_CUTS = 256
 _kept = threading.local()
 
 
@@ -27,44 +26,53 @@ class Scratch:
     meanwhile gets one of its own. A piece is an array as drivers take it: an address and a size.
     """
 
-    __slots__ = ("_address", "_block", "_dtype", "_layout")
+    __slots__ = ("_block", "_wanted")
 
     def __init__(self, dtype: np.dtype[Any], *sizes: int, offsets: int = 0):
         """Pieces of so many elements, and, last, one of so many offsets (intp)."""
-        self._dtype = dtype
-        self._layout = _layout(dtype.itemsize, sizes, offsets)
+        self._wanted = dtype, sizes, offsets
 
     def __enter__(self) -> list[Any]:
-        pieces, total = self._layout
         if not JIT:
-            kinds = [self._dtype] * (len(pieces) - 1) + [np.dtype(np.intp)]
-            return [np.zeros(size, kind) for (_, size), kind in zip(pieces, kinds, strict=True)]
-        block, address = _kept.__dict__.pop("block", _NOTHING)
-        if block.size < total:
-            block = np.empty(total, np.uint8)
-            address = -(-block.ctypes.data // _ALIGNMENT) * _ALIGNMENT
-        self._block, self._address = block, address
-        return [(address + start, size) for start, size in pieces]
+            dtype, sizes, offsets = self._wanted
+            return [*(np.zeros(size, dtype) for size in sizes), np.zeros(offsets, np.intp)]
+        # What is asked for once is asked for again: the same block has the same pieces.
+        block = self._block = _kept.__dict__.pop("block", None) or _Block(0)
+        pieces = block.pieces.get(self._wanted)
+        if pieces is None:
+            pieces = self._cut()
+        return pieces
+
+    def _cut(self) -> list[Any]:
+        """Lay the pieces out in the block, or in a larger one."""
+        dtype, sizes, offsets = self._wanted
+        starts = [0]
+        for size, bytes_each in [*((size, dtype.itemsize) for size in sizes), (offsets, 8)]:
+            starts.append(starts[-1] + -(-size * bytes_each // _ALIGNMENT) * _ALIGNMENT)
+        if starts[-1] > self._block.size:
+            self._block = _Block(starts[-1])
+        block = self._block
+        if len(block.pieces) >= _MOST_CUTS:
+            block.pieces.clear()
+        places = zip(starts, (*sizes, offsets), strict=False)
+        pieces = block.pieces[self._wanted] = [(block.start + at, size) for at, size in places]
+        return pieces
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         if JIT and self._block.size <= KEPT_BYTES:
-            _kept.block = self._block, self._address
+            _kept.block = self._block
 
 
-_NOTHING: tuple[Array, int] = np.empty(0, np.uint8), 0
+class _Block:
+    """Aligned memory, and how it was cut before."""
 
+    __slots__ = ("memory", "pieces", "size", "start")
 
-@lru_cache(maxsize=1024)
-def _layout(
-    itemsize: int, sizes: tuple[int, ...], offsets: int
-) -> tuple[tuple[tuple[int, int], ...], int]:
-    """Where each piece starts, and its size; bytes in all."""
-    pieces = []
-    end = 0
-    for size, bytes_each in [*((size, itemsize) for size in sizes), (offsets, 8)]:
-        pieces.append((end, size))
-        end += -(-size * bytes_each // _ALIGNMENT) * _ALIGNMENT
-    return tuple(pieces), end + _ALIGNMENT
+    def __init__(self, size: int):
+        self.memory = np.empty(size + _ALIGNMENT, np.uint8)
+        self.start = -(-self.memory.ctypes.data // _ALIGNMENT) * _ALIGNMENT
+        self.size = size
+        self.pieces: dict[Any, list[Any]] = {}

@@ -106,6 +106,28 @@ class Emitter:
             for v, value in enumerate(row):
                 self.store(builder.fadd(self.load(target, v), value), target, v)
 
+    def store_sums(
+        self, sums: list[list[Any]], init: Any, init_stride: Any, out: Any, out_stride: Any
+    ) -> None:
+        """out[r, :] = init[r, :] + sums[r]."""
+        builder = self.builder
+        for r, row in enumerate(sums):
+            source = builder.gep(init, [builder.mul(init_stride, _INT(r))])
+            target = builder.gep(out, [builder.mul(out_stride, _INT(r))])
+            totals = [builder.fadd(self.load(source, v), value) for v, value in enumerate(row)]
+            for v, total in enumerate(totals):
+                self.store(total, target, v)
+
+    def prefetch(self, pointer: Any) -> None:
+        """Bring a line of the cache here, to be written."""
+        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = cgutils.get_or_insert_function(
+            self.builder.module, ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag]),
+            "llvm.prefetch.p0i8",
+        )  # fmt: skip
+        arguments = [self.builder.bitcast(pointer, byte), flag(1), flag(3), flag(1)]
+        self.builder.call(function, arguments)
+
     def transposed(self, rows: list[Any]) -> list[Any]:
         """The transpose of a square of vectors: log2(lanes) rounds of exchanges at a distance."""
         half = 1
