@@ -35,3 +35,6 @@ FUSED = bool({"fma", "avx512f", "neon"} & host_features())
 
 ROWS = 14 if VECTOR_BYTES == 64 else 6
 """Rows of the register tile: with two vectors each, what the register file holds."""
+
+TRIPLE_ROWS = 9 if VECTOR_BYTES == 64 else 4
+"""The same with three vectors each: for the last of an odd number of them."""

@@ -1,12 +1,21 @@
-"""The matrix product behind the dense layer: packed columns times rows that are copied to a block.
+"""The matrix product behind the dense layer, in blocks that fit the caches, on the product tile.
 
 ::
 
-    out[m, n] = bias[n] + sum over k of a[m*a_row + k*a_k] * b[k*b_k + n*b_n]
+    out[m, n] = bias[n] + sum over k of A[m, k]*B[k, n]
 
-Strides let one driver serve the layer's three products. A task is a block of rows times a group of
-columns: for each stretch of k it copies its rows of ``a`` into a local block, k running fastest,
-and goes through the packed columns chunk by chunk.
+A job is a block of rows of ``out`` and a share of its panels, a panel being the columns of one
+tile. It runs ::
+
+    for each chunk of k             whose part of one panel of B stays in L1
+        copy the rows of A          where they lie badly
+        for each group of panels    packed together, so that the tile reads B in one stream
+            for each part of the rows       whose part of A stays in L2 beside the group
+                for each panel, for each tile
+
+Nothing is shared between jobs. How many there are depends on the number of workers; the order of
+the sum over k, and so every bit of the result, on the shape alone. Products of few rows are in
+``matmul_few``.
 """
 
 from functools import lru_cache
@@ -14,40 +23,38 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastscratch.kernels.numba_jit.compile import (
-    Constants,
-    In,
-    Offsets,
-    Out,
-    driver,
-    inner,
-    usable_workers,
-)
-from fastscratch.kernels.numba_jit.lines import add_line, dot_lines, get, put, repeat_row
-from fastscratch.kernels.numba_jit.machine import ROWS
-from fastscratch.kernels.numba_jit.phases import CHUNK, wanted_tasks
+from fastscratch.kernels.numba_jit.compile import Constants, In, Out, driver, inner, usable_workers
+from fastscratch.kernels.numba_jit.lines import get, put
+from fastscratch.kernels.numba_jit.machine import ROWS, TRIPLE_ROWS
+from fastscratch.kernels.numba_jit.product_tile import product_tile
 from fastscratch.kernels.numba_jit.scratch import Scratch
-from fastscratch.kernels.numba_jit.tile import (
-    PIXEL_ROWS,
-    PIXEL_VECTORS,
-    tile_pixels,
-    tile_rows,
-)
 from fastscratch.kernels.numba_jit.vectors import copy_line, copy_pair, fill_line, lanes, lanes_of
 from fastscratch.kernels.numba_jit.window import transpose
 from fastscratch.types import Array
 
-GROUP_COLUMNS = 256
-"""Columns of a task: their sums stay in the L2 cache while k goes on."""
+CHUNK = 256
+"""Steps of k: a packed panel takes half of L1, and float32 loses no digits."""
 
-BLOCK_ROWS = 48
-"""Rows of a task, about."""
+BYTES_OF_A = 192 * 1024
+"""Of A, in L2 at once."""
 
-STRETCH = 3 * CHUNK
-"""Length in k of a local block of rows."""
+BYTES_OF_B = 64 * 1024
+"""Of a group of panels, packed from one reading of the rows of B."""
 
-FEW_ROWS = PIXEL_ROWS
-"""Rows up to which packing the columns would cost more than it saves."""
+ROWS_PER_JOB = 1024
+"""For as many, B is packed once."""
+
+SLACK = 16
+"""Elements between rows whose distance would be a power of two."""
+
+COLUMNS_PER_COPY = 24
+"""Vectors of B that make a copy of A worth its while."""
+
+STEPS_PER_COPY = 8
+"""Steps of k: what is read stays in few pages, what is written in few lines."""
+
+MOVE = 8
+"""Products in the time that an element takes to be packed or copied."""
 
 
 class Extents(NamedTuple):
@@ -58,224 +65,272 @@ class Extents(NamedTuple):
     N: int
     a_row: int
     a_k: int
-    b_k: int
-    b_n: int
-    tiles: int
-    """Row tiles in all; a row belongs to one."""
-    row_blocks: int
+    """A[m, k] is a[m*a_row + k*a_k]; one of the two is 1."""
+    b_transposed: int
+    """B[k, n] is b[n*K + k] instead of b[k*N + n]."""
+    has_bias: int
+    panels: int
+    """Of two vectors; the last has one to three."""
     blocks: int
-    """Column blocks, two vectors wide, in all."""
+    shares: int
+    """Jobs: blocks of rows, and shares of the panels."""
     group: int
-    """Column blocks of a task."""
-    groups: int
-    line: int
-    """Elements from a row of the local block to the next."""
-    rows: int
-    """Rows of the local block."""
+    """Panels that are packed together at most."""
+    chunks: int
+    chunk: int
+    """How many, and steps of k in one at most."""
+    part_rows: int
+    """Rows that stay in L2."""
+    copied: int
+    """Whether the rows of A are copied: as they are, or, if a_row is 1, as the tile reads them."""
 
 
 class Plan(NamedTuple):
-    """What a shape alone decides."""
+    """What a shape alone decides, and how it is shared out."""
 
-    extents: Extents
-    multiplying: Constants
-    """Tables and extents for the driver `multiply`."""
-    few: Constants
-    """Those for `multiply_lines`."""
+    extents: Constants
     packed_size: int
-    local_size: int
-    sums_size: int
-    few_size: int
+    copy_size: int
+    edge_size: int
+    start_size: int
+    """Elements of scratch that a worker needs."""
+
+
+def matmul(
+    a: Array, side_by_side: bool, b: Array, b_transposed: bool, bias: Array | None, out: Array,
+    K: int, num_threads: int,
+) -> None:  # fmt: skip
+    """out = bias + A @ B.
+
+    A is (M, K), or (K, M) if its rows lie side by side; B is (K, N), or (N, K) if transposed.
+    """
+    M, N = out.shape
+    dtype = out.dtype
+    workers = usable_workers(num_threads, M * N * K)
+    plan = _plan(M, K, N, side_by_side, b_transposed, bias is not None, dtype, workers)
+    sizes = plan.packed_size, plan.copy_size, plan.edge_size, plan.start_size
+    with Scratch(dtype, *(workers * size for size in sizes)) as (packed, copy, edge, start, _):
+        start_from = out if bias is None else bias
+        multiply(workers, a, b, start_from, out, packed, copy, edge, start, plan.extents)
 
 
 @lru_cache(maxsize=256)
 def _plan(
-    M: int, K: int, N: int, a_row: int, a_k: int, b_k: int, b_n: int, dtype: np.dtype[np.floating]
-) -> Plan:
-    width = 2 * lanes_of(dtype)
-    blocks = -(-N // width)
-    groups = -(-N // GROUP_COLUMNS)
-    group = -(-blocks // groups)
-    groups = -(-blocks // group)
-    tiles = max(-(-M // ROWS), 1)
-    row_blocks = max(-(-M // BLOCK_ROWS), min(-(-wanted_tasks(M * N * K) // groups), tiles), 1)
-    rows = min((-(-tiles // row_blocks) + 1) * ROWS, M)
-    # Rows a whole number of pages apart would share one set of the L1 cache.
-    line = min(K, STRETCH) + (64 + 16) // dtype.itemsize
-    extents = Extents._make((
-        M, K, N, a_row, a_k, b_k, b_n, tiles, row_blocks, blocks, group, groups, line, rows,
-    ))  # fmt: skip
-    k_offsets = np.arange(min(K, STRETCH), dtype=np.intp)
-    row_offsets = np.arange(rows, dtype=np.intp) * line
+    M: int, K: int, N: int, side_by_side: bool, b_transposed: bool, has_bias: bool,
+    dtype: np.dtype[np.floating], workers: int,
+) -> Plan:  # fmt: skip
+    side = lanes_of(dtype)
+    vectors = -(-N // side)
+    a_row, a_k = (1, M) if side_by_side else (K, 1)
+    # Steps of a power of two fall into one set of the cache. Where rows lie side by side, each step
+    # of k is a page of its own, too, and a copy pays once there are panels enough.
+    copied = vectors > 2 and max(a_row, a_k) * dtype.itemsize % 512 == 0
+    copied = copied or (side_by_side and vectors >= COLUMNS_PER_COPY)
+    # The copy of rows side by side has the pairs' tiles; else an odd vector makes a triple.
+    panels = max(-(-vectors // 2) if copied and side_by_side else vectors // 2, 1)
+    chunks = max(-(-K // CHUNK), 1)
+    chunk = -(-K // chunks)
+    blocks, shares = _jobs(M, N, panels, copied, workers)
+    rows = -(-M // blocks)
+    group = max(BYTES_OF_B // max(chunk * 2 * side * dtype.itemsize, 1), 1)
+    group = min(-(-panels // shares), group)
+    copy_size = 0
+    if copied:
+        copy_size = chunk * -(-rows // ROWS) * ROWS if side_by_side else (chunk + SLACK) * rows
+    extents = Extents(
+        M, K, N, a_row, a_k, int(b_transposed), int(has_bias), panels, blocks, shares, group,
+        chunks, chunk, max(BYTES_OF_A // max(chunk * dtype.itemsize, 1), ROWS), int(copied),
+    )  # fmt: skip
     return Plan(
-        extents, Constants(k_offsets, row_offsets, extents),
-        Constants(np.arange(K if M <= FEW_ROWS else 0, dtype=np.intp) * b_k, extents),
-        blocks * K * width, rows * line, group * rows * width,
-        PIXEL_ROWS * max(PIXEL_VECTORS) * lanes_of(dtype),
+        Constants(extents), chunk * (2 * group + 1) * side, copy_size, ROWS * 3 * side,
+        (2 * panels + 1) * side,
     )  # fmt: skip
 
 
-def matmul(
-    a: Array, a_row: int, a_k: int, b: Array, b_k: int, b_n: int, bias: Array, out: Array, K: int,
-    num_threads: int,
-) -> None:  # fmt: skip
-    """out[m, n] = bias[n] + the sum; ``out`` is (M, N)."""
-    M, N = out.shape
-    plan = _plan(M, K, N, a_row, a_k, b_k, b_n, out.dtype)
-    workers = usable_workers(num_threads, M * N * K)
-    if M <= FEW_ROWS and a_k == b_k == 1:
-        multiply_dots(workers, a, b, bias, out, plan.extents)
-        return
-    if M <= FEW_ROWS and a_k == b_n == 1 and PIXEL_VECTORS[1] * lanes_of(out.dtype) <= N:
-        with Scratch(out.dtype, workers * plan.few_size) as (sums, _):
-            multiply_lines(workers, a, b, bias, out, sums, plan.few)
-        return
-    sizes = plan.packed_size, workers * plan.local_size, workers * plan.sums_size
-    with Scratch(out.dtype, *sizes) as (packed, local, sums, _):
-        pack(workers, b, packed, plan.extents)
-        multiply(workers, a, packed, bias, out, local, sums, plan.multiplying)
+def _jobs(M: int, N: int, panels: int, copied: bool, workers: int) -> tuple[int, int]:
+    """Blocks of rows and shares of the panels: what the worker with the most to do does least of.
 
+    Each job packs its columns of B, and copies its rows of A.
+    """
+    least = max(-(-M // ROWS_PER_JOB), 1)
 
-def sum_rows(rows: Array, out: Array, num_threads: int) -> None:
-    """out = the sum over the first axis."""
-    workers = usable_workers(num_threads, rows.size)
-    with Scratch(out.dtype, workers * ADDED_COLUMNS) as (sums, _):
-        add_rows(workers, rows, out, sums, *rows.shape)
+    def cost(cut: tuple[int, int]) -> int:
+        blocks, shares = cut
+        rows, columns = -(-M // blocks), -(-panels // shares) * -(-N // panels)
+        job = rows * columns + MOVE * columns + (MOVE * rows if copied else 0)
+        return -(-blocks * shares // workers) * job
 
-
-@driver
-def pack(worker: int, workers: int, b: In, packed: Out, e: Extents) -> None:
-    """packed[block, k, :] = the block's columns of b, zeros beyond the last."""
-    width = 2 * lanes(b)
-    for block in range(worker, e.blocks, workers):
-        columns = min(width, e.N - block * width)
-        target = block * e.K * width
-        if columns < width:
-            fill_line(packed, target, e.K * width, 0)
-        source = block * width * e.b_n
-        if e.b_k == 1:
-            transpose(b, source, e.b_n, columns, e.K, packed, target, width)
-        elif columns == width:
-            for k in range(e.K):
-                copy_pair(b, source + k * e.b_k, packed, target + k * width)
-        else:
-            for k in range(e.K):
-                copy_line(b, source + k * e.b_k, packed, target + k * width, columns)
+    most = max(least, min(least + workers, -(-M // ROWS)))
+    cuts = [
+        (blocks, min(shares, panels))
+        for blocks in range(least, most + 1) for shares in range(1, workers + 1)
+    ]  # fmt: skip
+    return min(cuts, key=cost)
 
 
 @inner
-def _task(
-    task: int, a: Array, packed: Array, bias: Array, out: Array, k_offsets: Array,
-    row_offsets: Array, local: Array, local_start: int, sums: Array, sums_start: int, e: Extents,
+def _pack(
+    b: Array, packed: Array, start: int, n: int, width: int, panels: int, k: int, depth: int,
+    e: Extents,
 ) -> None:  # fmt: skip
-    """A block of rows times a group of columns."""
-    width = 2 * lanes(a)
-    row_block, group = task % e.row_blocks, task // e.row_blocks
-    tile_first = e.tiles * row_block // e.row_blocks
-    tile_stop = e.tiles * (row_block + 1) // e.row_blocks
-    m_first, m_stop = e.M * tile_first // e.tiles, e.M * tile_stop // e.tiles
-    rows = m_stop - m_first
-    block_first = group * e.group
-    block_stop = min(block_first + e.group, e.blocks)
-    for block in range(block_first, block_stop):
-        columns = min(width, e.N - block * width)
-        start = sums_start + (block - block_first) * rows * width
-        repeat_row(bias, block * width, columns, sums, start, rows)
-    for k_first in range(0, e.K, STRETCH):
-        length = min(STRETCH, e.K - k_first)
-        source = m_first * e.a_row + k_first * e.a_k
-        if e.a_k == 1:
-            for m in range(rows):
-                copy_line(a, source + m * e.a_row, local, local_start + m * e.line, length)
-        else:
-            transpose(a, source, e.a_k, length, rows, local, local_start, e.line)
-        chunks = (length + CHUNK - 1) // CHUNK
-        for block in range(block_first, block_stop):
-            start = sums_start + (block - block_first) * rows * width
-            for chunk in range(chunks):
-                k_start, k_stop = length * chunk // chunks, length * (chunk + 1) // chunks
-                for tile in range(tile_first, tile_stop):
-                    m = e.M * tile // e.tiles - m_first
-                    count = e.M * (tile + 1) // e.tiles - m_first - m
-                    tile_rows(
-                        count, local, local_start, row_offsets, m, k_offsets, k_start, k_stop,
-                        packed, (block * e.K + k_first) * width, width,
-                        sums, start + m * width, width,
-                    )  # fmt: skip
-    for block in range(block_first, block_stop):
-        columns = min(width, e.N - block * width)
-        start = sums_start + (block - block_first) * rows * width
+    """packed[panel, k, :] = the columns of a group's panels, zeros beyond the last to a vector."""
+    side = lanes(b)
+    panel = 2 * side
+    whole = panels if width == panels * panel else panels - 1
+    rest = width - whole * panel
+    step = (rest + side - 1) // side * side
+    step = max(step, panel)
+    target = start + whole * panel * depth
+    if rest > 0 and rest < step:
+        fill_line(packed, target, depth * step, 0)
+    if e.b_transposed:
+        for q in range(panels):
+            transpose(
+                b, (n + q * panel) * e.K + k, e.K, panel if q < whole else rest, depth,
+                packed, start + q * panel * depth, panel if q < whole else step,
+            )  # fmt: skip
+        return
+    for i in range(depth):
+        source = (k + i) * e.N + n
+        for q in range(whole):
+            copy_pair(b, source + q * panel, packed, start + (q * depth + i) * panel)
+        if rest > 0:
+            copy_line(b, source + whole * panel, packed, target + i * step, rest)
+
+
+@inner
+def _copy_rows(
+    a: Array, a_start: int, rows: int, depth: int, copy: Array, start: int, e: Extents
+) -> None:
+    """A chunk of rows: not a power of two apart, or as the tile reads them, [tile, k, row]."""
+    if e.a_k == 1:
         for m in range(rows):
-            target = (m_first + m) * e.N + block * width
-            if columns == width:
-                copy_pair(sums, start + m * width, out, target)
-            else:
-                copy_line(sums, start + m * width, out, target, columns)
+            copy_line(a, a_start + m * e.a_row, copy, start + m * (e.chunk + SLACK), depth)
+        return
+    tiles = (rows + ROWS - 1) // ROWS
+    for k_first in range(0, depth, STEPS_PER_COPY):
+        k_stop = min(k_first + STEPS_PER_COPY, depth)
+        for tile in range(tiles):
+            m, m_stop = rows * tile // tiles, rows * (tile + 1) // tiles
+            target = start + tile * e.chunk * ROWS
+            if m_stop - m == ROWS:  # a constant: two moves instead of a loop
+                for k in range(k_first, k_stop):
+                    for r in range(ROWS):
+                        value = get(a, a_start + k * e.a_k + m + r)
+                        put(copy, target + k * ROWS + r, value)
+                continue
+            for k in range(k_first, k_stop):
+                for r in range(m_stop - m):
+                    put(copy, target + k * ROWS + r, get(a, a_start + k * e.a_k + m + r))
+
+
+@inner
+def _tile(
+    rows: int, width: int, a: Array, a_start: int, a_row: int, a_k: int, depth: int,
+    packed: Array, packed_start: int, first: bool, start: Array, start_start: int,
+    out: Array, out_start: int, N: int, edge: Array, edge_start: int,
+) -> None:  # fmt: skip
+    """Add one chunk of the sum to a tile of out; the first chunk begins at ``start``."""
+    side = lanes(a)
+    vectors = max((width + side - 1) // side, 2)
+    step = vectors * side
+    init, init_start, init_row = out, out_start, N
+    if first:
+        init, init_start, init_row = start, start_start, 0
+    target, target_start, target_row = out, out_start, N
+    if width < step:
+        # The last columns, through a tile of memory that is wide enough.
+        target, target_start, target_row = edge, edge_start, step
+        if not first:
+            for r in range(rows):
+                copy_line(out, out_start + r * N, edge, edge_start + r * step, width)
+            init, init_start, init_row = edge, edge_start, step
+    product_tile(
+        rows, vectors, a, a_start, a_row, a_k, depth, packed, packed_start, step,
+        init, init_start, init_row, target, target_start, target_row,
+    )  # fmt: skip
+    if width < step:
+        for r in range(rows):
+            copy_line(edge, edge_start + r * step, out, out_start + r * N, width)
+
+
+@inner
+def _job(
+    job: int, a: Array, b: Array, out: Array, packed: Array, packed_start: int,
+    copy: Array, copy_start: int, edge: Array, edge_start: int, start: Array, start_start: int,
+    e: Extents,
+) -> None:  # fmt: skip
+    """One block of rows times one share of the panels."""
+    panel = 2 * lanes(a)
+    block, share = job % e.blocks, job // e.blocks
+    m_first = e.M * block // e.blocks
+    rows = e.M * (block + 1) // e.blocks - m_first
+    begin, end = e.panels * share // e.shares, e.panels * (share + 1) // e.shares
+    groups = (end - begin + e.group - 1) // e.group
+    tiles_in_all = (rows + ROWS - 1) // ROWS
+    parts = (rows + e.part_rows - 1) // e.part_rows
+    laid_out = e.copied and e.a_row == 1
+    a_row, a_k = e.a_row, e.a_k
+    if laid_out:
+        a_k = ROWS
+    elif e.copied:
+        a_row = e.chunk + SLACK
+    for chunk in range(e.chunks):
+        k = e.K * chunk // e.chunks
+        depth = e.K * (chunk + 1) // e.chunks - k
+        rows_of_a, rows_start = a, m_first * e.a_row + k * e.a_k
+        if e.copied:
+            _copy_rows(a, rows_start, rows, depth, copy, copy_start, e)
+            rows_of_a, rows_start = copy, copy_start
+        for group in range(groups):
+            first = begin + (end - begin) * group // groups
+            stop = begin + (end - begin) * (group + 1) // groups
+            n_stop = e.N if stop == e.panels else stop * panel
+            width = n_stop - first * panel
+            _pack(b, packed, packed_start, first * panel, width, stop - first, k, depth, e)
+            for part in range(parts):
+                tile_first = tiles_in_all * part // parts
+                m_begin = rows * tile_first // tiles_in_all
+                m_end = rows * (tiles_in_all * (part + 1) // parts) // tiles_in_all
+                for q in range(first, stop):
+                    n = q * panel
+                    columns = (n_stop if q + 1 == stop else n + panel) - n
+                    most = TRIPLE_ROWS if columns > panel else ROWS
+                    tiles = (m_end - m_begin + most - 1) // most
+                    # The tiles of a laid-out copy are cut alike.
+                    if laid_out:
+                        tiles = tiles_in_all * (part + 1) // parts - tile_first
+                    m = m_begin
+                    for tile in range(tiles):
+                        m_stop = m_begin + (m_end - m_begin) * (tile + 1) // tiles
+                        if laid_out:
+                            m_stop = rows * (tile_first + tile + 1) // tiles_in_all
+                        place = packed_start + (q - first) * panel * depth
+                        target = (m_first + m) * e.N + n
+                        source = rows_start + m * a_row
+                        if laid_out:
+                            source = rows_start + (tile_first + tile) * e.chunk * ROWS
+                        _tile(
+                            m_stop - m, columns, rows_of_a, source, a_row, a_k, depth,
+                            packed, place, chunk == 0, start, start_start + n,
+                            out, target, e.N, edge, edge_start,
+                        )  # fmt: skip
+                        m = m_stop
 
 
 @driver
 def multiply(
-    worker: int, workers: int, a: In, packed: In, bias: In, out: Out, local: Out, sums: Out,
-    k_offsets: Offsets, row_offsets: Offsets, e: Extents,
+    worker: int, workers: int, a: In, b: In, bias: In, out: Out, packed: Out, copy: Out, edge: Out,
+    start: Out, e: Extents,
 ) -> None:  # fmt: skip
-    """Every task, each worker with its slice of the scratch."""
-    local_start = worker * (local.size // workers)
-    sums_start = worker * (sums.size // workers)
-    for task in range(worker, e.row_blocks * e.groups, workers):
-        _task(
-            task, a, packed, bias, out, k_offsets, row_offsets,
-            local, local_start, sums, sums_start, e,
+    """Every job, each worker with its slice of the scratch."""
+    start_start = worker * (start.size // workers)
+    fill_line(start, start_start, start.size // workers, 0)
+    if e.has_bias:
+        copy_line(bias, 0, start, start_start, e.N)
+    for job in range(worker, e.blocks * e.shares, workers):
+        _job(
+            job, a, b, out, packed, worker * (packed.size // workers),
+            copy, worker * (copy.size // workers), edge, worker * (edge.size // workers),
+            start, start_start, e,
         )  # fmt: skip
-
-
-@driver
-def multiply_lines(
-    worker: int, workers: int, a: In, b: In, bias: In, out: Out, sums: Out, k_offsets: Offsets,
-    e: Extents,
-) -> None:  # fmt: skip
-    """Few rows times b as it is: vectors run along its rows. The last columns overlap."""
-    advance = PIXEL_VECTORS[e.M] * lanes(a)
-    start = worker * (sums.size // workers)
-    chunks = (e.K + CHUNK - 1) // CHUNK
-    for block in range(worker, (e.N + advance - 1) // advance, workers):
-        n = min(block * advance, e.N - advance)
-        for m in range(e.M):
-            copy_line(bias, n, sums, start + m * advance, advance)
-        for chunk in range(chunks):
-            tile_pixels(
-                e.M, a, 0, e.a_row, k_offsets, e.K * chunk // chunks, e.K * (chunk + 1) // chunks,
-                b, n, sums, start, advance,
-            )  # fmt: skip
-        for m in range(e.M):
-            copy_line(sums, start + m * advance, out, m * e.N + n, advance)
-
-
-@driver
-def multiply_dots(worker: int, workers: int, a: In, b: In, bias: In, out: Out, e: Extents) -> None:
-    """Few rows times lines along k: dot products."""
-    for n in range(worker, e.N, workers):
-        for m in range(e.M):
-            total = get(bias, n)
-            for k in range(0, e.K, 8 * CHUNK):
-                count = min(8 * CHUNK, e.K - k)
-                total += dot_lines(a, m * e.a_row + k, b, n * e.b_n + k, count)
-            put(out, m * e.N + n, total)
-
-
-ADDED_COLUMNS = 64
-ADDED_ROWS = 64
-"""Rows are added up in blocks of so many, so that float32 keeps its digits."""
-
-
-@driver
-def add_rows(worker: int, workers: int, rows: In, out: Out, sums: Out, M: int, N: int) -> None:
-    """out = the sum of the rows."""
-    start = worker * ADDED_COLUMNS
-    for n in range(worker * ADDED_COLUMNS, N, workers * ADDED_COLUMNS):
-        count = min(ADDED_COLUMNS, N - n)
-        fill_line(out, n, count, 0)
-        for first in range(0, M, ADDED_ROWS):
-            fill_line(sums, start, count, 0)
-            for m in range(first, min(first + ADDED_ROWS, M)):
-                add_line(rows, m * N + n, sums, start, count)
-            add_line(sums, start, out, n, count)
