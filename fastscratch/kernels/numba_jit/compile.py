@@ -23,7 +23,7 @@ import threading
 import weakref
 from array import array
 from collections.abc import Callable, Iterator
-from functools import cache, update_wrapper
+from functools import cache, partial, update_wrapper
 from pathlib import Path
 from types import FunctionType
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -139,7 +139,7 @@ class Driver:
         assert names[:2] == ["worker", "workers"], names
         self._kinds = [hints[name] for name in names[2:]]
         self._compiled: dict[tuple[str, str], Any] = {}
-        self._addresses: dict[tuple[str, str], int] = {}
+        self._alone: dict[tuple[str, str], Callable[[tuple[Any, ...]], None]] = {}
 
     def __call__(self, workers: int, *arguments: Any, window: str = "B") -> None:
         """Run with so many workers, as `usable_workers` gives them."""
@@ -147,16 +147,18 @@ class Driver:
             for worker in range(workers):
                 self.function(worker, workers, *_flat(arguments))
             return
-        dtype = arguments[0].dtype.char
-        address = self._addresses.get((dtype, window)) or self.specialised(dtype, window).address
+        key = arguments[0].dtype.char, window
         if workers == 1:
-            _run_alone()(address, arguments)
+            run_alone = self._alone.get(key)
+            if run_alone is None:
+                run_alone = self._alone[key] = partial(_run_alone(), self.specialised(*key).address)
+            run_alone(arguments)
             return
-        run = _run_shared()
+        run_shared, address = _run_shared(), self.specialised(*key).address
         before = numba.get_num_threads()
         numba.set_num_threads(workers)
         try:
-            run(address, arguments, workers)
+            run_shared(address, arguments, workers)
         finally:
             numba.set_num_threads(before)
 
@@ -169,7 +171,6 @@ class Driver:
                 function = self._compiled.get(key)
                 if function is None:
                     function = self._compiled[key] = self._compile(*key)
-                    self._addresses[key] = function.address
         return function
 
     def _compile(self, dtype: str, window: str) -> Any:

@@ -1,9 +1,8 @@
-"""Scratch memory: checked out per call and thread, cut into pieces, kept for the next call.
+"""Scratch memory: checked out per call, cut into pieces, kept for the next call.
 
 Fresh memory costs more than it seems to: each of its pages is first touched in the kernel.
 """
 
-import threading
 from types import TracebackType
 from typing import Any
 
@@ -12,18 +11,20 @@ import numpy as np
 from fastscratch.kernels.numba_jit.compile import JIT
 
 KEPT_BYTES = 32 * 1024 * 1024
-"""What a thread keeps at most; larger blocks go back at once."""
+"""The largest block that is kept; larger ones go back at once."""
+
+KEPT_BLOCKS = 4
+"""Blocks that are kept: as many as threads run kernels at once, where they are few."""
 
 _ALIGNMENT = 64
 _MOST_CUTS = 256
-_kept = threading.local()
 
 
 class Scratch:
     """Pieces of memory for the length of a ``with`` block; their contents are anything.
 
-    The thread's block is taken away while it is in use, so that whatever else runs on this thread
-    meanwhile gets one of its own. A piece is an array as drivers take it: an address and a size.
+    A block is taken away while it is in use, so that whatever else runs meanwhile gets one of its
+    own. A piece is an array as drivers take it: an address and a size.
     """
 
     __slots__ = ("_block", "_wanted")
@@ -36,12 +37,13 @@ class Scratch:
         if not JIT:
             dtype, sizes, offsets = self._wanted
             return [*(np.zeros(size, dtype) for size in sizes), np.zeros(offsets, np.intp)]
+        try:
+            block = _kept.pop()
+        except IndexError:
+            block = _Block(0)
+        self._block = block
         # What is asked for once is asked for again: the same block has the same pieces.
-        block = self._block = _kept.__dict__.pop("block", None) or _Block(0)
-        pieces = block.pieces.get(self._wanted)
-        if pieces is None:
-            pieces = self._cut()
-        return pieces
+        return block.pieces.get(self._wanted) or self._cut()
 
     def _cut(self) -> list[Any]:
         """Lay the pieces out in the block, or in a larger one."""
@@ -62,8 +64,8 @@ class Scratch:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
-        if JIT and self._block.size <= KEPT_BYTES:
-            _kept.block = self._block
+        if JIT and self._block.size <= KEPT_BYTES and len(_kept) < KEPT_BLOCKS:
+            _kept.append(self._block)
 
 
 class _Block:
@@ -76,3 +78,7 @@ class _Block:
         self.start = -(-self.memory.ctypes.data // _ALIGNMENT) * _ALIGNMENT
         self.size = size
         self.pieces: dict[Any, list[Any]] = {}
+
+
+# A list, whose ends are moved in one step: no lock is needed.
+_kept: list[_Block] = []
