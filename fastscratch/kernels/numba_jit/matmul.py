@@ -23,12 +23,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastscratch.kernels.numba_jit.compile import Constants, In, Out, driver, inner, usable_workers
+from fastscratch.kernels.numba_jit.compile import (
+    Constants,
+    In,
+    Out,
+    driver,
+    inlined,
+    inner,
+    usable_workers,
+)
 from fastscratch.kernels.numba_jit.lines import get, put
 from fastscratch.kernels.numba_jit.machine import ROWS, TRIPLE_ROWS
 from fastscratch.kernels.numba_jit.product_tile import product_tile
 from fastscratch.kernels.numba_jit.scratch import Scratch
-from fastscratch.kernels.numba_jit.vectors import copy_line, copy_pair, fill_line, lanes, lanes_of
+from fastscratch.kernels.numba_jit.vectors import (
+    copy_line,
+    copy_pair,
+    fill_line,
+    lanes,
+    lanes_of,
+    prefetch,
+)
 from fastscratch.kernels.numba_jit.window import transpose
 from fastscratch.types import Array
 
@@ -52,6 +67,9 @@ COLUMNS_PER_COPY = 24
 
 STEPS_PER_COPY = 8
 """Steps of k: what is read stays in few pages, what is written in few lines."""
+
+PACK_AHEAD = 8
+"""Rows of B that are fetched ahead: each may lie on a page of its own."""
 
 MOVE = 8
 """Products in the time that an element takes to be packed or copied."""
@@ -80,7 +98,7 @@ class Extents(NamedTuple):
     chunk: int
     """How many, and steps of k in one at most."""
     part_rows: int
-    """Rows that stay in L2."""
+    """Rows that stay in L2: whole tiles."""
     copied: int
     """Whether the rows of A are copied: as they are, or, if a_row is 1, as the tile reads them."""
 
@@ -139,7 +157,8 @@ def _plan(
         copy_size = chunk * -(-rows // ROWS) * ROWS if side_by_side else (chunk + SLACK) * rows
     extents = Extents(
         M, K, N, a_row, a_k, int(b_transposed), int(has_bias), panels, blocks, shares, group,
-        chunks, chunk, max(BYTES_OF_A // max(chunk * dtype.itemsize, 1), ROWS), int(copied),
+        chunks, chunk, max(BYTES_OF_A // max(chunk * dtype.itemsize, 1) // ROWS, 1) * ROWS,
+        int(copied),
     )  # fmt: skip
     return Plan(
         Constants(extents), chunk * (2 * group + 1) * side, copy_size, ROWS * 3 * side,
@@ -193,6 +212,7 @@ def _pack(
     for i in range(depth):
         source = (k + i) * e.N + n
         for q in range(whole):
+            prefetch(b, source + PACK_AHEAD * e.N + q * panel)
             copy_pair(b, source + q * panel, packed, start + (q * depth + i) * panel)
         if rest > 0:
             copy_line(b, source + whole * panel, packed, target + i * step, rest)
@@ -211,8 +231,8 @@ def _copy_rows(
     for k_first in range(0, depth, STEPS_PER_COPY):
         k_stop = min(k_first + STEPS_PER_COPY, depth)
         for tile in range(tiles):
-            m, m_stop = rows * tile // tiles, rows * (tile + 1) // tiles
-            target = start + tile * e.chunk * ROWS
+            m, m_stop = tile * ROWS, min((tile + 1) * ROWS, rows)
+            target = start + m * e.chunk
             if m_stop - m == ROWS:  # a constant: two moves instead of a loop
                 for k in range(k_first, k_stop):
                     for r in range(ROWS):
@@ -224,7 +244,7 @@ def _copy_rows(
                     put(copy, target + k * ROWS + r, get(a, a_start + k * e.a_k + m + r))
 
 
-@inner
+@inlined
 def _tile(
     rows: int, width: int, a: Array, a_start: int, a_row: int, a_k: int, depth: int,
     packed: Array, packed_start: int, first: bool, start: Array, start_start: int,
@@ -267,7 +287,6 @@ def _job(
     rows = e.M * (block + 1) // e.blocks - m_first
     begin, end = e.panels * share // e.shares, e.panels * (share + 1) // e.shares
     groups = (end - begin + e.group - 1) // e.group
-    tiles_in_all = (rows + ROWS - 1) // ROWS
     parts = (rows + e.part_rows - 1) // e.part_rows
     laid_out = e.copied and e.a_row == 1
     a_row, a_k = e.a_row, e.a_k
@@ -289,33 +308,33 @@ def _job(
             width = n_stop - first * panel
             _pack(b, packed, packed_start, first * panel, width, stop - first, k, depth, e)
             for part in range(parts):
-                tile_first = tiles_in_all * part // parts
-                m_begin = rows * tile_first // tiles_in_all
-                m_end = rows * (tiles_in_all * (part + 1) // parts) // tiles_in_all
+                m_begin = part * e.part_rows
+                m_end = min(m_begin + e.part_rows, rows)
                 for q in range(first, stop):
                     n = q * panel
                     columns = (n_stop if q + 1 == stop else n + panel) - n
                     most = TRIPLE_ROWS if columns > panel else ROWS
+                    # As even as can be; a copy's tiles are cut already.
                     tiles = (m_end - m_begin + most - 1) // most
-                    # The tiles of a laid-out copy are cut alike.
-                    if laid_out:
-                        tiles = tiles_in_all * (part + 1) // parts - tile_first
+                    tile_rows = ROWS if laid_out else (m_end - m_begin + tiles - 1) // tiles
+                    longer = m_end - m_begin - tiles * (tile_rows - 1)
                     m = m_begin
                     for tile in range(tiles):
-                        m_stop = m_begin + (m_end - m_begin) * (tile + 1) // tiles
                         if laid_out:
-                            m_stop = rows * (tile_first + tile + 1) // tiles_in_all
+                            tile_rows = min(ROWS, m_end - m)
+                        elif tile == longer:
+                            tile_rows -= 1
                         place = packed_start + (q - first) * panel * depth
                         target = (m_first + m) * e.N + n
                         source = rows_start + m * a_row
                         if laid_out:
-                            source = rows_start + (tile_first + tile) * e.chunk * ROWS
+                            source = rows_start + m * e.chunk
                         _tile(
-                            m_stop - m, columns, rows_of_a, source, a_row, a_k, depth,
+                            tile_rows, columns, rows_of_a, source, a_row, a_k, depth,
                             packed, place, chunk == 0, start, start_start + n,
                             out, target, e.N, edge, edge_start,
                         )  # fmt: skip
-                        m = m_stop
+                        m += tile_rows
 
 
 @driver

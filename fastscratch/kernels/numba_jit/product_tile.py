@@ -39,19 +39,28 @@ def make_product_tile(vector_bytes: int, rows_max: int, triple_max: int, fused: 
 
             def emit(case: int) -> None:
                 rows, vectors = divmod(case, 4)
-                bases = [builder.gep(a, [builder.mul(a_row, _INT(r))]) for r in range(rows)]
+                # Odd multiples: an address holds one of them times 1, 2, 4 or 8, and so the
+                # addresses of 14 rows take 8 registers.
+                step = builder.mul(a_row, _INT(emitter.itemsize))
+                multiples = {odd: builder.mul(step, _INT(odd)) for odd in range(1, rows, 2)}
                 for r in range(rows):
                     # Where it goes may be far away; by the end of the loop it is here.
                     target = builder.gep(out, [builder.mul(out_row, _INT(r))])
-                    emitter.prefetch(target)
-                    emitter.prefetch(builder.gep(target, [_INT(vectors * emitter.lanes - 1)]))
+                    emitter.prefetch(target, True)
+                    emitter.prefetch(builder.gep(target, [_INT(vectors * emitter.lanes - 1)]), True)
 
-                def operands(k: Any) -> tuple[list[Any], Any]:
-                    offset = builder.mul(k, a_k)
-                    scalars = [builder.gep(base, [offset]) for base in bases]
-                    return scalars, builder.gep(b, [builder.mul(k, b_k)])
+                def operands(k: Any, row: Any, columns: Any) -> tuple[list[Any], Any]:
+                    byte = builder.bitcast(row, ir.IntType(8).as_pointer())
+                    scalars = [row]
+                    for r in range(1, rows):
+                        shift = (r & -r).bit_length() - 1
+                        offset = builder.shl(multiples[r >> shift], _INT(shift))
+                        scalars.append(builder.bitcast(builder.gep(byte, [offset]), row.type))
+                    return scalars, columns
 
-                sums = emitter.sums(rows, vectors, _INT(0), depth, operands)
+                sums = emitter.sums(
+                    rows, vectors, _INT(0), depth, operands, moving=[(a, a_k), (b, b_k)]
+                )
                 emitter.store_sums(sums, init, init_row, out, out_row)
 
             cases = [rows * 4 + 2 for rows in range(1, rows_max + 1)]

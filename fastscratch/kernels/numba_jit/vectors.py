@@ -3,7 +3,7 @@
 All loads and stores are aligned to the element only.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,9 +62,13 @@ class Emitter:
 
     def sums(
         self, rows: int, vectors: int, start: Any, stop: Any,
-        operands: Callable[[Any], tuple[list[Any], Any]],
+        operands: Callable[..., tuple[list[Any], Any]], moving: Sequence[tuple[Any, Any]] = (),
     ) -> list[list[Any]]:  # fmt: skip
-        """The loop: ``rows`` by ``vectors`` sums over k; ``operands(k)`` gives the pointers."""
+        """The loop: ``rows`` by ``vectors`` sums over k.
+
+        ``operands(k, *moved)`` gives the pointers; ``moved`` are the pointers of ``moving``, each
+        of which goes on by its stride from k to k.
+        """
         builder = self.builder
         before = builder.block
         loop = builder.append_basic_block("tile.loop")
@@ -76,7 +80,10 @@ class Emitter:
         k = builder.phi(_INT)
         k.add_incoming(start, before)
         sums = [[builder.phi(self.vector) for _ in range(vectors)] for _ in range(rows)]
-        scalars, b = operands(k)
+        moved = [builder.phi(pointer.type) for pointer, _ in moving]
+        for here, (pointer, _) in zip(moved, moving, strict=True):
+            here.add_incoming(pointer, before)
+        scalars, b = operands(k, *moved)
         columns = [self.load(b, v) for v in range(vectors)]
         results = []
         for row, scalar in zip(sums, scalars, strict=True):
@@ -84,6 +91,8 @@ class Emitter:
             results.append(
                 [self.multiply_add(factor, b, c) for b, c in zip(columns, row, strict=True)]
             )
+        for here, (_, stride) in zip(moved, moving, strict=True):
+            here.add_incoming(builder.gep(here, [stride]), loop)
         following = builder.add(k, _INT(1))
         k.add_incoming(following, loop)
         builder.cbranch(builder.icmp_signed("<", following, stop), loop, after)
@@ -118,14 +127,14 @@ class Emitter:
             for v, total in enumerate(totals):
                 self.store(total, target, v)
 
-    def prefetch(self, pointer: Any) -> None:
-        """Bring a line of the cache here, to be written."""
+    def prefetch(self, pointer: Any, write: bool) -> None:
+        """Bring a line of the cache here, to be written or read."""
         byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
         function = cgutils.get_or_insert_function(
             self.builder.module, ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag]),
             "llvm.prefetch.p0i8",
         )  # fmt: skip
-        arguments = [self.builder.bitcast(pointer, byte), flag(1), flag(3), flag(1)]
+        arguments = [self.builder.bitcast(pointer, byte), flag(int(write)), flag(3), flag(1)]
         self.builder.call(function, arguments)
 
     def transposed(self, rows: list[Any]) -> list[Any]:
@@ -238,6 +247,17 @@ def _fill_line(typing_context, dst, dst_start, count, value):  # type: ignore[no
 
 
 @intrinsic
+def _prefetch(typing_context, array, index):  # type: ignore[no-untyped-def]
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = pointers(context, builder, signature)(0, arguments[0])
+        emitter = Emitter(builder, signature.args[0].dtype, VECTOR_BYTES, False)
+        emitter.prefetch(builder.gep(data, [arguments[1]]), False)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@intrinsic
 def _copy_pair(typing_context, src, src_start, dst, dst_start):  # type: ignore[no-untyped-def]
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         src, src_start, dst, dst_start = arguments
@@ -291,8 +311,14 @@ def plain_copy_pair(src: Array, src_start: int, dst: Array, dst_start: int) -> N
     plain_copy_line(src, src_start, dst, dst_start, 2 * lanes_of(src))
 
 
+def plain_prefetch(array: Array, index: int) -> None:
+    """Ask for the element at an index, which may lie beyond the end, to be in the cache soon."""
+
+
 if JIT:
+    prefetch = _prefetch
     lanes, copy_line, fill_line, copy_pair = _lanes, _copy_line, _fill_line, _copy_pair
 else:
+    prefetch = plain_prefetch
     lanes, copy_pair = lanes_of, plain_copy_pair
     copy_line, fill_line = plain_copy_line, plain_fill_line
