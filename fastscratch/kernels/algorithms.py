@@ -92,23 +92,29 @@ def _tiles(p: WindowProblem, m: int) -> int:
 
 
 def _winograd(
-    m: int, supports: Callable[[Problem], bool], prefers: Callable[[Problem], bool], **promises: Any
+    m: int, backends: tuple[str, ...], prefers: Callable[[Problem], bool], **promises: Any
 ) -> Algorithm:
     functions = {
         f"conv2d_{name}": f"winograd{m}_{name}"
         for name in ("forward", "backward_input", "backward_weight")
     }
     return Algorithm(
-        f"winograd{m}", "conv2d_winograd", functions, ("cython",), supports, prefers, **promises
+        f"winograd{m}",
+        "conv2d_winograd",
+        functions,
+        backends,
+        winograd_supports,
+        prefers,
+        **promises,
     )
 
 
 ALGORITHMS = (
     _winograd(
-        4, winograd_supports, winograd4_prefers,
+        4, ("cython",), winograd4_prefers,
         accuracy="fast", tolerance_factor=8.0, exact_integers=False,
     ),
-    _winograd(2, winograd_supports, winograd2_prefers),
+    _winograd(2, ("cython", "numba"), winograd2_prefers),
 )  # fmt: skip
 """Best first; the direct algorithm, which serves everything, stands behind them."""
 

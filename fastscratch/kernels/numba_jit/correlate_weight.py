@@ -69,6 +69,16 @@ class Extents(NamedTuple):
     slots: int
 
 
+class Slots(NamedTuple):
+    """Extents of sums that are to be gathered, all of them ints."""
+
+    groups: int
+    C: int
+    OC: int
+    taps: int
+    slots: int
+
+
 class Plan(NamedTuple):
     """What a shape alone decides."""
 
@@ -122,7 +132,8 @@ def plan(
     ))  # fmt: skip
     count = block_h * block_w
     return Plan(
-        Constants(offsets, extents), Constants(extents), work,
+        Constants(offsets, extents),
+        Constants(Slots(groups, C, OC // groups, KH * KW, slots)), work,
         slots * dw_bytes // dtype.itemsize, slots * OC,
         -(-C // ranges) * plane, count * width, count,
     )  # fmt: skip
@@ -216,7 +227,7 @@ def correlate_weight(
 
 @driver
 def gather(
-    worker: int, workers: int, dw: Out, db: Out, partial: Out, bias_sums: Out, e: Extents
+    worker: int, workers: int, dw: Out, db: Out, partial: Out, bias_sums: Out, e: Slots
 ) -> None:
     """Add up the slots, in order, and turn the sums round."""
     width = 2 * lanes(dw)

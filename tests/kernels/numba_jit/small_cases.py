@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastscratch.kernels.numba_jit import conv2d, dense, im2col, pool2d
+from fastscratch.kernels.numba_jit import conv2d, conv2d_winograd, dense, im2col, pool2d
 from fastscratch.kernels.numpy_ref import conv2d as conv2d_ref
 from fastscratch.kernels.numpy_ref import dense as dense_ref
 from fastscratch.kernels.numpy_ref import im2col as im2col_ref
@@ -16,6 +16,11 @@ CONVOLUTIONS = [
     ((1, 16, 4, 3), 16, (2, 2), (2, 2), (0, 1, 0, 1), (1, 1), 16, (2, 2)),
     ((1, 2, 3, 3), 8, (2, 2), (1, 1), (3, 3, 3, 3), (1, 1), 1, (8, 8)),
 ]
+# x, OC, padding, outputs
+TRANSFORMED = [
+    ((1, 3, 5, 6), 5, (1, 1, 1, 1), (5, 6)),
+    ((2, 17, 7, 4), 33, (1, 0, 2, 1), (6, 5)),
+]
 # x, kernel, stride, padding, dilation, outputs
 POOLINGS = [
     ((2, 1, 8, 10), (2, 2), (2, 2), (0, 0, 0, 0), (1, 1), (4, 5)),
@@ -23,6 +28,14 @@ POOLINGS = [
     ((1, 1, 9, 11), (3, 2), (3, 2), (1, 1, 0, 0), (1, 1), (3, 5)),
     ((1, 1, 9, 24), (2, 3), (2, 4), (0, 0, 1, 1), (2, 1), (4, 6)),
 ]
+
+
+class Transformed:
+    """The kernels of minimal filtering, under the names of those that they stand in for."""
+
+    conv2d_forward = conv2d_winograd.winograd2_forward
+    conv2d_backward_input = conv2d_winograd.winograd2_backward_input
+    conv2d_backward_weight = conv2d_winograd.winograd2_backward_weight
 
 
 def filled(shape, dtype, rng):
@@ -53,6 +66,14 @@ def main(dtype):
         compare("conv2d_forward", both, (x, weight, bias), (y,), arguments)
         compare("conv2d_backward_input", both, (y, weight), (x,), arguments)
         compare("conv2d_backward_weight", both, (y, x), (weight, bias), arguments)
+    for shape, OC, padding, outputs in TRANSFORMED:
+        x, weight = filled(shape, dtype, rng), filled((OC, shape[1], 3, 3), dtype, rng)
+        bias, y = filled(OC, dtype, rng), filled((shape[0], OC, *outputs), dtype, rng)
+        stepping = (1, 1), padding, (1, 1), 1, 2
+        judged = Transformed, conv2d_ref
+        compare("conv2d_forward", judged, (x, weight, bias), (y,), stepping)
+        compare("conv2d_backward_input", judged, (y, weight), (x,), stepping)
+        compare("conv2d_backward_weight", judged, (y, x), (weight, bias), stepping)
     for shape, kernel, stride, padding, dilation, outputs in POOLINGS:
         x = filled(shape, dtype, rng)
         x[0, 0, 2, 2:4] = np.nan
