@@ -3,10 +3,17 @@
     python benchmarks/compare.py                          every operation, one thread and all
     python benchmarks/compare.py --op conv2d --threads 2  some operations, two threads
     python benchmarks/compare.py --torch                  PyTorch beside them
+    python benchmarks/compare.py --algorithms             every algorithm of a backend for itself
+    python benchmarks/compare.py --limits --errors        shares of the machine's limit, and errors
 
 Rounds are interleaved (every candidate once a round) and medians are printed, with everything
 inside the call: checks, packing, padding, a fresh output. The columns "x numpy" (and "x torch") say
 how many times faster than the reference (than PyTorch) a backend is: above 1 it is faster.
+
+"of the limit" is the time that the machine needs at least, over the time that was taken: for the
+operation's multiply-adds or for its arrays to and from memory, whichever is more, as `limits.py`
+measures both. An algorithm that multiplies less can be above 100 %, and so can arrays that stay in
+the cache. "error" is the largest difference from the reference in float64, over the largest output.
 """
 
 import os
@@ -25,17 +32,24 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import threadpoolctl
 
 import fastscratch as fs
 from fastscratch.dispatch.machine import processor_name, usable_processors
+from fastscratch.kernels import cython_ext
 from fastscratch.kernels.catalogue import OPS
 from fastscratch.kernels.problem import DenseProblem, Problem, WindowProblem
 from fastscratch.ops.explain import call_of
 from fastscratch.testing.cases import find_case, shapes_of
-from fastscratch.testing.inputs import make_inputs
+from fastscratch.testing.inputs import double_precision, make_inputs
+
+if TYPE_CHECKING:
+    from limits import Limits
+
+Call = Callable[..., Any]
 
 
 def main() -> int:
@@ -46,17 +60,27 @@ def main() -> int:
     parser.add_argument("--dtype", choices=("f32", "f64"), default="f32")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--torch", action="store_true", help="PyTorch beside the backends")
+    parser.add_argument("--algorithms", action="store_true", help="all algorithms, by name")
+    parser.add_argument("--limits", action="store_true", help="shares of the machine's limit")
+    parser.add_argument("--errors", action="store_true", help="errors against float64")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
     options = parser.parse_args()
 
     print(f"{processor_name()}, level {fs.show_config()['compiled level']}, {options.dtype}")
     rows = []
     for num_threads in dict.fromkeys(options.threads):
+        limits = measure_limits(num_threads) if options.limits else None
         for op in OPS:
             for name in shapes_of(op):
                 if options.op in op and options.shape in name:
                     problem = find_case(op, name, options.dtype)
-                    row = time_problem(problem, num_threads, options.rounds, options.torch)
+                    arrays = make_inputs(problem)
+                    calls = candidates(problem, arrays, num_threads, options)
+                    row = time_problem(problem, calls, num_threads, options.rounds)
+                    if limits:
+                        row["share"] = shares(problem, row["seconds"], limits)
+                    if options.errors:
+                        row["error"] = errors(problem, arrays, calls)
                     rows.append({"op": op, "shape": name, "threads": num_threads, **row})
                     print(line(rows[-1]), flush=True)
     if options.json:
@@ -64,17 +88,30 @@ def main() -> int:
     return 0 if rows else 1
 
 
-def time_problem(problem: Problem, num_threads: int, rounds: int, torch: bool) -> dict[str, Any]:
-    """Median seconds of each candidate, and the speed-ups."""
-    arrays = make_inputs(problem)
+def candidates(
+    problem: Problem, arrays: dict[str, Any], num_threads: int, options: argparse.Namespace
+) -> dict[str, Call]:
+    """What is to be timed, by name."""
     call = call_of(problem, arrays)
-    candidates: dict[str, Callable[[], Any]] = {}
-    for backend in fs.available_backends():
-        candidates[backend] = partial(call, backend=backend)
-    if torch:
-        reference = torch_call(problem, arrays, num_threads)
-        if reference:
-            candidates["torch"] = reference
+    names = list(fs.available_backends())
+    if options.algorithms:
+        names = [
+            entry.name
+            for entry in OPS[problem.op].implementations
+            if entry.backend in names and (entry.supports is None or entry.supports(problem))
+        ]
+    calls: dict[str, Call] = {name: partial(call, backend=name) for name in names}
+    if options.torch:
+        judge = torch_call(problem, arrays, num_threads)
+        if judge:
+            calls["torch"] = judge
+    return calls
+
+
+def time_problem(
+    problem: Problem, candidates: dict[str, Call], num_threads: int, rounds: int
+) -> dict[str, Any]:
+    """Median seconds of each candidate, and what that is in operations and bytes."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     with fs.threads(num_threads), threadpoolctl.threadpool_limits(num_threads, user_api="blas"):
         repeats = {}
@@ -94,6 +131,45 @@ def time_problem(problem: Problem, num_threads: int, rounds: int, torch: bool) -
         "gflops": {name: spec.flops(problem) / value / 1e9 for name, value in medians.items()},
         "GB/s": {name: spec.nbytes(problem) / value / 1e9 for name, value in medians.items()},
     }
+
+
+def measure_limits(num_threads: int) -> "Limits":
+    """Multiply-adds and bytes that so many threads reach together."""
+    from limits import measure
+
+    limits = measure(cython_ext.level or "base", num_threads)
+    print(limits.line())
+    return limits
+
+
+def shares(problem: Problem, seconds: dict[str, float], limits: "Limits") -> dict[str, float]:
+    """The least time that the machine needs, over the time that was taken."""
+    spec = OPS[problem.op]
+    flops = limits.flops if problem.dtype == "f32" else limits.flops / 2
+    least = max(spec.flops(problem) / flops, spec.nbytes(problem) / limits.copy)
+    return {name: least / value for name, value in seconds.items()}
+
+
+def errors(
+    problem: Problem, arrays: dict[str, Any], candidates: dict[str, Call]
+) -> dict[str, float]:
+    """The largest difference from float64 in the first output, over the largest output."""
+    wide_problem, wide = double_precision(problem, arrays)
+    exact = first_output(call_of(wide_problem, wide)(backend="numpy"))
+    scale = abs(exact).max()
+    found = {}
+    for name, candidate in candidates.items():
+        out = first_output(candidate())
+        if out.shape == exact.shape:  # PyTorch's columns lie the other way round
+            found[name] = float(abs(out - exact).max() / scale)
+    return found
+
+
+def first_output(result: Any) -> Any:
+    """Its values as an array; PyTorch's backward pass gives None for what was not asked for."""
+    if isinstance(result, (tuple, list)):
+        result = next(part for part in result if part is not None)
+    return np.asarray(result)
 
 
 def time_calls(candidate: Callable[[], Any], repeats: int) -> float:
@@ -160,7 +236,14 @@ def line(row: dict[str, Any]) -> str:
     parts = [f"{row['op']:24} {row['shape']:12} {row['threads']} thr"]
     seconds = row["seconds"]
     for name, value in seconds.items():
-        text = f"{name} {value * 1e3:9.3f} ms {row['gflops'][name]:6.1f} GF/s"
+        rate = f"{row['gflops'][name]:6.1f} GF/s"
+        if row["gflops"][name] < 1:
+            rate = f"{row['GB/s'][name]:6.1f} GB/s"
+        text = f"{name} {value * 1e3:9.3f} ms {rate}"
+        if "share" in row:
+            text += f" {row['share'][name]:5.0%} of the limit"
+        if name in row.get("error", ()):
+            text += f" error {row['error'][name]:.1e}"
         for judge in ("numpy", "torch"):
             if judge in seconds and name not in ("numpy", "torch"):
                 text += f" {seconds[judge] / value:6.2f} x {judge}"
