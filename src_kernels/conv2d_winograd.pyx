@@ -21,7 +21,7 @@ from libc.string cimport memset
 
 from tile cimport real
 from winograd_correlation cimport (
-    Correlation, correlate, fill_tables, plan_correlation, transform_kernels,
+    Correlation, correlate, fill_tables, kernel_jobs, plan_correlation, transform_kernels,
 )
 from winograd_gradient cimport Gradient, accumulate, fill_gradient_tables, finish, plan_gradient
 
@@ -50,13 +50,13 @@ cdef void run_correlation(Correlation* p, real* out, int num_threads):
             first = turn * p.round_panels
             panels = min(p.round_panels, p.panels - first)
             if workers == 1:
-                for job in range(panels):
-                    transform_kernels(p, first, job, 0, out)
+                for job in range(kernel_jobs(p, panels)):
+                    transform_kernels(p, first, panels, job, 0, out)
                 for job in range(jobs):
                     correlate(p, first, job, 0, out)
             else:
-                for job in prange(panels, schedule="static", num_threads=workers):
-                    transform_kernels(p, first, job, threadid(), out)
+                for job in prange(kernel_jobs(p, panels), schedule="static", num_threads=workers):
+                    transform_kernels(p, first, panels, job, threadid(), out)
                 for job in prange(jobs, schedule="dynamic", num_threads=workers):
                     correlate(p, first, job, threadid(), out)
 
@@ -110,14 +110,14 @@ cdef void backward_weight(
             for job in range(jobs):
                 accumulate(&p, job, 0, dw, db)
             if p.parts > 1:
-                for job in range(outputs):
-                    finish(&p, job * p.parts, 0, dw, db)
+                for job in range(outputs * p.group):
+                    finish(&p, job // p.group * p.parts, job % p.group, 0, dw, db)
         else:
             for job in prange(jobs, schedule="dynamic", num_threads=workers):
                 accumulate(&p, job, threadid(), dw, db)
             if p.parts > 1:
-                for job in prange(outputs, schedule="static", num_threads=workers):
-                    finish(&p, job * p.parts, threadid(), dw, db)
+                for job in prange(outputs * p.group, schedule="static", num_threads=workers):
+                    finish(&p, job // p.group * p.parts, job % p.group, threadid(), dw, db)
 
 
 def winograd2_forward(

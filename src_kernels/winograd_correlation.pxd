@@ -17,8 +17,14 @@ from winograd cimport (
 
 cdef enum:
     CHUNK = 288  # channels in one chunk of a sum: a running sum over more loses digits
-    MOST_TILES = 84  # of a block: with 64 channels, a third of a MiB at the points
-    KERNEL_BYTES = 4 << 20  # of transformed weights in a round
+    # Tiles of a block: as many as stay in L2 at the points (512 channels: 14 ms with 42 tiles of
+    # F(4x4), 23 with 84), but enough to be worth fetching the transformed weights for.
+    MOST_TILES = 84
+    LEAST_TILES = 24
+    BLOCK_BYTES = 768 << 10
+    MOST_BLOCK_BYTES = 8 << 20
+    KERNEL_BYTES = 4 << 20  # of transformed weights in a round, or more, for this many channels:
+    ROUND_CHANNELS = 128  # each round takes all tiles to the points again
     POINTS_BYTES = 384 << 10  # of a block at the points, to be multiplied a panel at a time
     GROUP_CHANNELS = 64  # of the output, multiplied at one point before the next, where it is more
     ENOUGH_JOBS = 8  # to share them out evenly among a few threads
@@ -56,11 +62,14 @@ cdef inline void plan_correlation(Correlation* p, Py_ssize_t itemsize) noexcept 
     p.panel = 2 * lanes_of(itemsize)
     p.panels = ceil_div(p.OC, p.panel)
     p.chunks = ceil_div(p.C, CHUNK)
-    p.tiles = plan_tiles(m, p.N, p.OH, p.OW, MOST_TILES, TILE_ROWS)
+    tiles = p.points * p.C * itemsize
+    tiles = min(MOST_BLOCK_BYTES // tiles, MOST_TILES, max(LEAST_TILES, BLOCK_BYTES // tiles))
+    p.tiles = plan_tiles(m, p.N, p.OH, p.OW, max(1, tiles), TILE_ROWS)
     plan_source(&p.source, &p.tiles, p.C, itemsize)
     p.kernel_point = odd_lines(p.C * p.panel, slice)
     p.kernel_panel = p.points * p.kernel_point
-    p.rounds = ceil_div(p.panels, max(1, KERNEL_BYTES // (p.kernel_panel * itemsize)))
+    p.rounds = max(KERNEL_BYTES // (p.kernel_panel * itemsize), ROUND_CHANNELS // p.panel)
+    p.rounds = ceil_div(p.panels, p.rounds)
     p.round_panels = ceil_div(p.panels, p.rounds)
     p.rounds = ceil_div(p.panels, p.round_panels)
     blocks = p.tiles.row_blocks * p.tiles.col_blocks
@@ -101,28 +110,45 @@ cdef inline void fill_tables(Correlation* p, real* tag) noexcept nogil:
         p.channel_offset[i] = i
 
 
+cdef inline Py_ssize_t kernel_jobs(const Correlation* p, Py_ssize_t panels) noexcept nogil:
+    """Jobs of `transform_kernels`: each reads weights that lie together."""
+    return ceil_div(p.C, KERNELS) if p.flipped else panels
+
+
 cdef inline void transform_kernels(
-    const Correlation* p, Py_ssize_t first, Py_ssize_t panel, Py_ssize_t worker, real* tag
+    const Correlation* p, Py_ssize_t first, Py_ssize_t panels, Py_ssize_t job, Py_ssize_t worker,
+    real* tag,
 ) noexcept nogil:
-    """The weights of one panel of the round that starts at panel `first`, at the points."""
+    """Some weights of the round that starts at panel `first`, at the points."""
     cdef real* taps = <real*> (p.workspace + worker * p.workspace_size)
-    cdef real* kernels = <real*> p.kernels + panel * p.kernel_panel
+    cdef Py_ssize_t i
+    if p.flipped:
+        for i in range(panels):
+            transform_some(p, first + i, job * KERNELS, taps,
+                           <real*> p.kernels + i * p.kernel_panel)
+    else:
+        for i in range(ceil_div(p.C, KERNELS)):
+            transform_some(p, first + job, i * KERNELS, taps,
+                           <real*> p.kernels + job * p.kernel_panel)
+
+
+cdef inline void transform_some(
+    const Correlation* p, Py_ssize_t panel, Py_ssize_t c, real* taps, real* kernels
+) noexcept nogil:
+    """The weights of one panel and a few channels."""
+    cdef Py_ssize_t oc = panel * p.panel, width = min(p.panel, p.OC - oc), i
+    cdef Py_ssize_t count = min(KERNELS, p.C - c)
     cdef const real* weight = <const real*> p.weight
-    cdef Py_ssize_t oc = (first + panel) * p.panel, width = min(p.panel, p.OC - oc)
-    cdef Py_ssize_t c, i, k, count
-    memset(taps, 0, p.taps_size)
-    for k in range(ceil_div(p.C, KERNELS)):
-        c = k * KERNELS
-        count = min(KERNELS, p.C - c)
-        if p.flipped:
-            for i in range(count):
-                transpose(taps + (i * 9 + 8) * p.panel, -p.panel,
-                          weight + ((c + i) * p.OC + oc) * 9, 9, width, 9)
-        else:
-            transpose(taps, p.panel, weight + (oc * p.C + c) * 9, p.C * 9, width, count * 9)
+    if width < p.panel:
+        memset(taps, 0, p.taps_size)
+    if p.flipped:
         for i in range(count):
-            kernel_at_points(p.m, taps + i * 9 * p.panel, kernels + (c + i) * p.panel,
-                             p.kernel_point)
+            transpose(taps + (i * 9 + 8) * p.panel, -p.panel,
+                      weight + ((c + i) * p.OC + oc) * 9, 9, width, 9)
+    else:
+        transpose(taps, p.panel, weight + (oc * p.C + c) * 9, p.C * 9, width, count * 9)
+    for i in range(count):
+        kernel_at_points(p.m, taps + i * 9 * p.panel, kernels + (c + i) * p.panel, p.kernel_point)
 
 
 cdef inline void correlate(

@@ -112,7 +112,8 @@ cdef inline void accumulate(
         if c == 0:
             add_gradients(p, dout, tiles, width, index == begin, sums)
     if p.parts == 1:
-        finish(p, job, worker, dw, db)
+        for index in range(p.group):
+            finish(p, job, index, worker, dw, db)
 
 
 cdef inline void add_products(
@@ -151,29 +152,32 @@ cdef inline void add_gradients(
 
 
 cdef inline void finish(
-    const Gradient* p, Py_ssize_t job, Py_ssize_t worker, real* dw, real* db
+    const Gradient* p, Py_ssize_t job, Py_ssize_t panel, Py_ssize_t worker, real* dw, real* db
 ) noexcept nogil:
-    """Add the parts of a job up, in order, and take the sums back to weights."""
+    """Add up the parts that start at a job, in order, and take one panel of sums to weights."""
     cdef real* taps = <real*> (p.workspace + worker * p.workspace_size)
-    cdef real* sums = sums_of(p, job, worker, dw)
-    cdef Py_ssize_t oc = job // p.parts % p.groups * p.group * p.panel, part, i, q, k, count, width
+    cdef Py_ssize_t oc = (job // p.parts % p.groups * p.group + panel) * p.panel
     cdef Py_ssize_t c = job // p.parts // p.groups * p.channels
-    cdef Py_ssize_t channels = min(p.channels, p.C - c)
-    cdef const real* other
+    cdef Py_ssize_t channels = min(p.channels, p.C - c), width = min(p.panel, p.OC - oc)
+    cdef Py_ssize_t part, point, i, k, count
+    cdef real* sums = sums_of(p, job, worker, dw) + panel * p.channels * p.panel
+    cdef real* total = sums_of(p, job, worker, dw) + p.points * p.sums_point + panel * p.panel
+    cdef real* at
+    if oc >= p.OC:
+        return
     for part in range(1, p.parts):
-        other = sums + part * p.sums_step
-        for i in range(p.points * p.sums_point + p.group * p.panel):
-            sums[i] += other[i]
-    for q in range(min(p.group, ceil_div(p.OC - oc, p.panel))):
-        width = min(p.panel, p.OC - oc)
-        other = sums + q * p.channels * p.panel
-        for k in range(ceil_div(channels, KERNELS)):
-            count = min(KERNELS, channels - k * KERNELS)
-            for i in range(count):
-                kernel_of_points(p.m, other, p.sums_point, taps + i * 9 * p.panel)
-                other += p.panel
-            transpose(dw + (oc * p.C + c + k * KERNELS) * 9, p.C * 9, taps, p.panel,
-                      count * 9, width)
+        for point in range(p.points):
+            at = sums + point * p.sums_point
+            for i in range(channels * p.panel):
+                at[i] += at[part * p.sums_step + i]
         if c == 0:
-            memcpy(db + oc, sums + p.points * p.sums_point + q * p.panel, width * sizeof(real))
-        oc += p.panel
+            for i in range(width):
+                total[i] += total[part * p.sums_step + i]
+    for k in range(ceil_div(channels, KERNELS)):
+        count = min(KERNELS, channels - k * KERNELS)
+        for i in range(count):
+            kernel_of_points(p.m, sums + (k * KERNELS + i) * p.panel, p.sums_point,
+                             taps + i * 9 * p.panel)
+        transpose(dw + (oc * p.C + c + k * KERNELS) * 9, p.C * 9, taps, p.panel, count * 9, width)
+    if c == 0:
+        memcpy(db + oc, total, width * sizeof(real))
