@@ -6,11 +6,14 @@ reach. Where the windows of a row lie side by side, all these rows are one long 
 
 from libc.string cimport memcpy, memset
 
-from geometry cimport Windows, end_inside, first_inside, windows_tile
+from geometry cimport Windows, ceil_div, copy_window, end_inside, first_inside, windows_tile
+from pool_rows cimport Run, Strips, can_collect, run_from, strip_size, strips_of
+from pool_tile cimport collect_shares, means_of_windows, pool_lanes
 from tile cimport real
 
 cdef enum:
     AVERAGE_ELEMENTS = 2048
+    BLOCK_ELEMENTS = 16  # of the largest windows that are added up, or collected, as a whole
 
 
 cdef inline Py_ssize_t counted(
@@ -59,31 +62,74 @@ cdef inline void add_windows(
         add_windows_of_row(sums, y, OW, KW, stride)
 
 
-cdef inline void divide_rows(
-    const Windows* w, real* y, Py_ssize_t oh, Py_ssize_t end
+cdef inline void divide_row(const Windows* w, real* y, Py_ssize_t oh) noexcept nogil:
+    """Each element of a row of windows over the number of elements that its window counts."""
+    cdef Py_ssize_t ow, cols
+    cdef Py_ssize_t rows = counted(
+        oh * w.stride_h - w.top, w.KH, w.H, w.top, w.bottom, w.count_include_pad
+    )
+    cdef real divisor = <real> (rows * w.KW)
+    for ow in range(w.inside, w.inside_end):
+        y[ow] /= divisor
+    ow = 0
+    while ow < w.OW:
+        if ow == w.inside and ow < w.inside_end:
+            ow = w.inside_end
+            continue
+        cols = counted(
+            ow * w.stride_w - w.left, w.KW, w.W, w.left, w.right, w.count_include_pad
+        )
+        y[ow] /= <real> (rows * cols)
+        ow += 1
+
+
+cdef inline bint by_blocks(const Windows* w) noexcept nogil:
+    """Whether each block of windows adds up its elements itself: few, or seen by few windows."""
+    return w.stride_w <= 2 and w.KH * w.KW <= BLOCK_ELEMENTS and w.inside_end - w.inside >= 2
+
+
+cdef inline real mean_of_one(
+    const Windows* w, const real* x, Py_ssize_t oh, Py_ssize_t ow, const Run* run
 ) noexcept nogil:
-    """Each element of some rows of windows over the number of elements that its window counts."""
-    cdef Py_ssize_t i, ow, rows, cols, start
-    cdef real divisor = <real> (w.KH * w.KW)
-    if w.inside == 0 and w.inside_end == w.OW and oh * w.stride_h >= w.top and (
-        (end - 1) * w.stride_h - w.top + w.KH <= w.H
-    ):
-        for i in range((end - oh) * w.OW):
-            y[i] /= divisor
-        return
-    for oh in range(oh, end):
-        start = oh * w.stride_h - w.top
-        rows = counted(start, w.KH, w.H, w.top, w.bottom, w.count_include_pad)
-        divisor = <real> (rows * w.KW)
-        for ow in range(w.inside, w.inside_end):
-            y[ow] /= divisor
-        for ow in range(w.OW):
-            if w.inside <= ow < w.inside_end:
-                continue
-            start = ow * w.stride_w - w.left
-            cols = counted(start, w.KW, w.W, w.left, w.right, w.count_include_pad)
-            y[ow] /= <real> (rows * cols)
-        y += w.OW
+    """One window, wherever it lies."""
+    cdef Py_ssize_t ih, iw, top = oh * w.stride_h - w.top, left = ow * w.stride_w - w.left
+    cdef Py_ssize_t rows = counted(top, w.KH, w.H, w.top, w.bottom, w.count_include_pad)
+    cdef Py_ssize_t cols = counted(left, w.KW, w.W, w.left, w.right, w.count_include_pad)
+    cdef real total = 0
+    for ih in range(top + run.first_kh, top + run.end_kh):
+        for iw in range(max(left, 0), min(left + w.KW, w.W)):
+            total += x[ih * w.W + iw]
+    return total / <real> (rows * cols)
+
+
+cdef inline void average_blocks(
+    const Windows* w, Py_ssize_t job, const real* x, real* y
+) noexcept nogil:
+    """Average pooling of a plane whose windows add up their elements themselves."""
+    cdef Py_ssize_t oh = 0, ow, end, ih, rows
+    cdef Run run
+    while oh < w.OH:
+        run = run_from(w, job, oh, sizeof(real))
+        ih = oh * w.stride_h - w.top
+        if run.by_vectors > 0:
+            rows = counted(ih, w.KH, w.H, w.top, w.bottom, w.count_include_pad)
+            means_of_windows(
+                x + (ih + run.first_kh) * w.W + w.inside * w.stride_w - w.left, w.stride_h * w.W,
+                run.by_vectors, w.inside_end - w.inside, <int> w.stride_w,
+                <int> (run.end_kh - run.first_kh), <int> w.KW, w.W, <real> (rows * w.KW),
+                y + oh * w.OW + w.inside, w.OW,
+            )
+        end = oh + run.rows
+        run.by_vectors += oh
+        for oh in range(oh, end):
+            ow = 0
+            while ow < w.OW:
+                if ow == w.inside and oh < run.by_vectors:
+                    ow = w.inside_end
+                    continue
+                y[oh * w.OW + ow] = mean_of_one(w, x, oh, ow, &run)
+                ow += 1
+        oh = end
 
 
 cdef inline void average_plane(
@@ -95,6 +141,9 @@ cdef inline void average_plane(
     cdef const real* row
     x += job * w.H * w.W
     y += job * w.OH * w.OW
+    if by_blocks(w):
+        average_blocks(w, job, x, y)
+        return
     if width < reach:
         memset(sums, 0, step * reach * sizeof(real))
     start = 0
@@ -121,8 +170,9 @@ cdef inline void average_plane(
         else:
             for oh in range(end - start):
                 add_windows(sums + oh * reach, y + oh * w.OW, w.OW, w.KW, w.stride_w)
-        divide_rows(w, y, start, end)
-        y += (end - start) * w.OW
+        for oh in range(start, end):
+            divide_row(w, y, oh)
+            y += w.OW
         start = end
 
 
@@ -143,6 +193,43 @@ cdef inline void spread_windows(
             sums[ow * stride + kw] += share[ow]
 
 
+cdef inline void collect_average(
+    const Windows* w, const real* dout, real* dx, real* strip
+) noexcept nogil:
+    """Each element of dx from the windows that cover it."""
+    cdef int stride = <int> w.stride_h, KH = <int> w.KH, KW = <int> w.KW
+    cdef int top = <int> w.top, left = <int> w.left
+    cdef Py_ssize_t start, end, oh
+    cdef Strips s
+    if windows_tile(w) and w.OW >= pool_lanes(sizeof(real)):
+        collect_shares(stride, KH, KW, top, left, dout, w.OW, <real> (KH * KW), dx, w.H, w.W)
+        return
+    s = strips_of(w, sizeof(real))
+    start = 0
+    while start * stride < w.H:
+        end = min(w.H, (start + s.groups) * stride)
+        copy_window(strip, s.step, dout, w.OH, w.OW, start - s.before_h, 1,
+                    s.before_h + s.groups + s.after_h, -s.before_w, 1, s.step)
+        for oh in range(max(start - s.before_h, 0), min(start + s.groups + s.after_h, w.OH)):
+            divide_row(w, strip + (oh - start + s.before_h) * s.step + s.before_w, oh)
+        collect_shares(stride, KH, KW, top, left, strip + s.before_h * s.step + s.before_w,
+                       s.step, 1, dx + start * stride * w.W, end - start * stride, w.W)
+        start += s.groups
+
+
+cdef inline Py_ssize_t average_scratch(
+    const Windows* w, bint forward, Py_ssize_t itemsize
+) noexcept nogil:
+    """Elements that a plane needs: rows of sums and of windows, or a strip of windows."""
+    cdef Strips s
+    if forward and by_blocks(w):
+        return 0
+    if not forward and can_collect(w, BLOCK_ELEMENTS):
+        s = strips_of(w, itemsize)
+        return strip_size(&s)
+    return ceil_div(rows_at_once(w) * (reach_of(w) + w.OW), 16) * 16
+
+
 cdef inline void spread_average_plane(
     const Windows* w, Py_ssize_t job, const real* dout, real* dx, real* sums
 ) noexcept nogil:
@@ -154,13 +241,17 @@ cdef inline void spread_average_plane(
     cdef bint tiling = windows_tile(w)
     dout += job * w.OH * w.OW
     dx += job * w.H * w.W
+    if can_collect(w, BLOCK_ELEMENTS):
+        collect_average(w, dout, dx, sums)
+        return
     if not tiling:
         memset(dx, 0, w.H * w.W * sizeof(real))
     start = 0
     while start < w.OH:
         end = min(start + step, w.OH)
         memcpy(share, dout + start * w.OW, (end - start) * w.OW * sizeof(real))
-        divide_rows(w, share, start, end)
+        for oh in range(start, end):
+            divide_row(w, share + (oh - start) * w.OW, oh)
         if w.KW == w.stride_w:
             spread_windows(share, sums, (end - start) * w.OW, w.KW, w.stride_w)
         else:

@@ -29,7 +29,10 @@ cdef inline Py_ssize_t gcd(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
 
 cdef inline Py_ssize_t first_inside(Py_ssize_t start, Py_ssize_t step) noexcept nogil:
     """The least i >= 0 with start + i*step >= 0."""
-    return 0 if start >= 0 else ceil_div(-start, step)
+    if start >= 0:
+        return 0
+    # A division takes as long as a short row.
+    return -start if step == 1 else ceil_div(-start, step)
 
 
 cdef inline Py_ssize_t end_inside(
@@ -38,6 +41,8 @@ cdef inline Py_ssize_t end_inside(
     """The end of the i < count with start + i*step < extent."""
     if start >= extent:
         return 0
+    if step == 1:
+        return min(count, extent - start)
     return min(count, (extent - 1 - start) // step + 1)
 
 

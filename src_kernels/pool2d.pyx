@@ -4,9 +4,9 @@ cimport numpy as cnp
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport uint8_t, uintptr_t
 
-from average_pool cimport average_plane, reach_of, rows_at_once, spread_average_plane
-from geometry cimport Windows, ceil_div, make_windows
-from max_pool cimport index, largest_of_plane, spread_plane
+from average_pool cimport average_plane, average_scratch, spread_average_plane
+from geometry cimport Windows, make_windows
+from max_pool cimport index, largest_of_plane, spread_plane, spread_scratch
 from tile cimport real
 
 from fastscratch.kernels.cython_ext.scratch import Scratch
@@ -37,25 +37,31 @@ cdef void max_forward(
 
 cdef void max_backward(
     const Windows* w, const real* dout, const index* argmax, real* dx, int num_threads
-) noexcept nogil:
-    cdef Py_ssize_t job, planes = w.N * w.C
-    if num_threads <= 1:
-        for job in range(planes):
-            spread_plane(w, job, dout, argmax, dx)
-    else:
-        for job in prange(planes, schedule="static", num_threads=num_threads):
-            spread_plane(w, job, dout, argmax, dx)
+):
+    """Each worker has a strip of dout and of argmax."""
+    cdef Py_ssize_t job, size, planes = w.N * w.C
+    cdef int workers = <int> max(1, min(num_threads, planes))
+    size = spread_scratch(w, sizeof(real))
+    memory = Scratch(workers * size)
+    cdef char* strips = <char*> <uintptr_t> memory.address
+    with nogil:
+        if workers == 1:
+            for job in range(planes):
+                spread_plane(w, job, dout, argmax, dx, strips)
+        else:
+            for job in prange(planes, schedule="static", num_threads=workers):
+                spread_plane(w, job, dout, argmax, dx, strips + threadid() * size)
 
 
 cdef void average(
     const Windows* w, const real* source, real* target, bint forward, int num_threads
 ):
-    """Both passes of average pooling; each worker has some rows of sums and of windows."""
+    """Both passes of average pooling; each worker has scratch of its own."""
     cdef Py_ssize_t job, size, planes = w.N * w.C
     cdef int workers = <int> max(1, min(num_threads, planes))
     if planes * w.OH * w.OW == 0:
         return
-    size = ceil_div(rows_at_once(w) * (reach_of(w) + w.OW), 16) * 16
+    size = average_scratch(w, forward, sizeof(real))
     memory = Scratch(workers * size * sizeof(real))
     cdef real* sums = <real*> <uintptr_t> memory.address
     with nogil:
@@ -108,23 +114,18 @@ def max_pool2d_backward(
     cdef Windows w = windows_of(dx, dout, kernel_size, stride, padding, dilation)
     cdef bint is_small = argmax.descr.type_num == cnp.NPY_UINT8
     cdef bint is_float = dx.descr.type_num == cnp.NPY_FLOAT32
-    with nogil:
-        if is_float and is_small:
-            max_backward(
-                &w, <float*> dout.data, <uint8_t*> argmax.data, <float*> dx.data, num_threads
-            )
-        elif is_float:
-            max_backward(
-                &w, <float*> dout.data, <int*> argmax.data, <float*> dx.data, num_threads
-            )
-        elif is_small:
-            max_backward(
-                &w, <double*> dout.data, <uint8_t*> argmax.data, <double*> dx.data, num_threads
-            )
-        else:
-            max_backward(
-                &w, <double*> dout.data, <int*> argmax.data, <double*> dx.data, num_threads
-            )
+    if is_float and is_small:
+        max_backward(
+            &w, <float*> dout.data, <uint8_t*> argmax.data, <float*> dx.data, num_threads
+        )
+    elif is_float:
+        max_backward(&w, <float*> dout.data, <int*> argmax.data, <float*> dx.data, num_threads)
+    elif is_small:
+        max_backward(
+            &w, <double*> dout.data, <uint8_t*> argmax.data, <double*> dx.data, num_threads
+        )
+    else:
+        max_backward(&w, <double*> dout.data, <int*> argmax.data, <double*> dx.data, num_threads)
 
 
 def avg_pool2d_forward(

@@ -1,9 +1,10 @@
 /* Vector types, the register tiles and the register transpose that every compiled kernel is made of.
 
-   With winograd.h the only C of the project: Cython has no vector types. Everything is written with the portable vector
-   extensions of GCC and Clang and compiled once per processor level; the build passes the width as
-   FASTSCRATCH_VECTOR_BYTES (16, 32 or 64). Everything here is static, so that the linker can never give
-   one level's code to another. The tile's twin for Numba is fastscratch/kernels/numba_jit/tile.py.
+   The headers beside this one are the only C of the project: Cython has no vector types. Everything is
+   written with the portable vector extensions of GCC and Clang and compiled once per processor level; the
+   build passes the width as FASTSCRATCH_VECTOR_BYTES (16, 32 or 64). Everything here is static, so that the
+   linker can never give one level's code to another. The tile's twin for Numba is
+   fastscratch/kernels/numba_jit/tile.py.
 
    This file includes itself twice, once per dtype, with REAL set: X(name) is name_f32 or name_f64. */
 
@@ -27,12 +28,6 @@
 #define TILE_ROWS 12
 #else
 #define TILE_ROWS 6
-#endif
-
-#if FASTSCRATCH_VECTOR_BYTES < 32
-#define POOL_BYTES FASTSCRATCH_VECTOR_BYTES
-#else
-#define POOL_BYTES 32
 #endif
 
 #define PACK_AHEAD 8
@@ -72,25 +67,21 @@
 
 #define REAL float
 #define LANES LANES_F32
-#define POOL_LANES (POOL_BYTES / 4)
 #define MASK_INT int
 #define X(name) PASTE(name, _f32)
 #include "tile.h"
 #undef REAL
 #undef LANES
-#undef POOL_LANES
 #undef MASK_INT
 #undef X
 
 #define REAL double
 #define LANES LANES_F64
-#define POOL_LANES (POOL_BYTES / 8)
 #define MASK_INT long long
 #define X(name) PASTE(name, _f64)
 #include "tile.h"
 #undef REAL
 #undef LANES
-#undef POOL_LANES
 #undef MASK_INT
 #undef X
 
@@ -100,13 +91,6 @@ typedef REAL X(vec) __attribute__((vector_size(FASTSCRATCH_VECTOR_BYTES)));
 typedef MASK_INT X(mask) __attribute__((vector_size(FASTSCRATCH_VECTOR_BYTES)));
 /* Memory as the kernels get it: aligned to the item only. */
 typedef REAL X(loose) __attribute__((vector_size(FASTSCRATCH_VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
-
-/* Pooling takes half of a large vector: rows are short, and it waits for memory. */
-typedef REAL X(pool_vec) __attribute__((vector_size(POOL_BYTES)));
-typedef REAL X(pool_loose) __attribute__((vector_size(POOL_BYTES), aligned(sizeof(REAL)), may_alias));
-typedef MASK_INT X(pool_mask) __attribute__((vector_size(POOL_BYTES)));
-typedef unsigned char X(pool_bytes) __attribute__((vector_size(POOL_LANES), aligned(1), may_alias));
-typedef int X(pool_ints) __attribute__((vector_size(POOL_LANES * 4), aligned(4), may_alias));
 
 TILE_INLINE X(vec) X(load)(const REAL *p) { return *(const X(loose) *)p; }
 TILE_INLINE void X(store)(REAL *p, X(vec) v) { *(X(loose) *)p = v; }
@@ -381,21 +365,6 @@ TILE_FUNCTION REAL X(dot)(const REAL *restrict a, const REAL *restrict b, ptrdif
         row[i + (s)] = SHUFFLE(mask, upper, lower, ALL_LANES(HIGH, 0, s));                                \
     }
 
-/* Every other element of two vectors that overlap by one; two vectors interleaved. */
-#if POOL_LANES == 8
-#define EVEN_LANES 0, 2, 4, 6, 9, 11, 13, 15
-#define LOWER_PAIRS 0, 8, 1, 9, 2, 10, 3, 11
-#define UPPER_PAIRS 4, 12, 5, 13, 6, 14, 7, 15
-#elif POOL_LANES == 4
-#define EVEN_LANES 0, 2, 5, 7
-#define LOWER_PAIRS 0, 4, 1, 5
-#define UPPER_PAIRS 2, 6, 3, 7
-#else
-#define EVEN_LANES 0, 3
-#define LOWER_PAIRS 0, 2
-#define UPPER_PAIRS 1, 3
-#endif
-
 /* What the register transpose needs to know of the number of lanes. */
 #if LANES == 16
 #define ALL_LANES SIXTEEN
@@ -459,97 +428,6 @@ TILE_FUNCTION void X(pack_rows)(REAL *restrict packed, ptrdiff_t panel_step, con
         }
 }
 
-/* The largest element, and which, of the windows at x, x + stride, ..., one in each lane. Elements
-   (kh, kw) lie at kh*row_step + kw*col_step. A NaN is larger than everything; the first of equals wins. */
-TILE_INLINE X(pool_vec) X(load_strided)(const int stride, const ptrdiff_t step, const REAL *p)
-{
-    if (stride == 1)
-        return *(const X(pool_loose) *)p;
-    if (stride == 2) {
-        /* The second vector starts an element early: reading on to its end could leave the image. */
-        const X(pool_vec) low = *(const X(pool_loose) *)p;
-        const X(pool_vec) high = *(const X(pool_loose) *)(p + POOL_LANES - 1);
-        return SHUFFLE(pool_mask, low, high, EVEN_LANES);
-    }
-    X(pool_vec) gathered;
-#pragma GCC unroll 8
-    for (int i = 0; i < POOL_LANES; i++)
-        gathered[i] = p[i * step];
-    return gathered;
-}
-
-TILE_INLINE void X(largest_body)(const int stride, const ptrdiff_t step, const int kernel_h,
-                                 const int kernel_w, const REAL *x, ptrdiff_t row_step,
-                                 ptrdiff_t col_step, int first, REAL *y, unsigned char *small,
-                                 int *large)
-{
-    X(pool_vec) best = X(load_strided)(stride, step, x);
-    X(pool_mask) which = (X(pool_mask)){0} + first;
-    for (int kh = 0; kh < kernel_h; kh++)
-        for (int kw = 0; kw < kernel_w; kw++) {
-            if (kh + kw == 0)
-                continue;
-            const X(pool_vec) value = X(load_strided)(stride, step, x + kh * row_step + kw * col_step);
-            const X(pool_mask) better = ~(value <= best) & (best == best);
-            const X(pool_mask) k = (X(pool_mask)){0} + (first + kh * kernel_w + kw);
-            best = (X(pool_vec))((better & (X(pool_mask))value) | (~better & (X(pool_mask))best));
-            which = (better & k) | (~better & which);
-        }
-    *(X(pool_loose) *)y = best;
-    if (small)
-        *(X(pool_bytes) *)small = __builtin_convertvector(which, X(pool_bytes));
-    else
-        *(X(pool_ints) *)large = __builtin_convertvector(which, X(pool_ints));
-}
-
-#define LARGEST(stride, kernel_h, kernel_w)                                                         \
-    X(largest_body)(stride, step, kernel_h, kernel_w, x + i * step, row_step, col_step, first, y + i, \
-                    small ? small + i : NULL, large ? large + i : NULL)
-
-/* `count` windows, POOL_LANES or more: the last vector overlaps the one before. `first` numbers the
-   first element; argmax goes to `small` or `large`, the other is NULL. */
-TILE_FUNCTION void X(largest_of_windows)(const REAL *x, ptrdiff_t step, ptrdiff_t count, int kernel_h,
-                                         int kernel_w, ptrdiff_t row_step, ptrdiff_t col_step, int first,
-                                         REAL *y, unsigned char *small, int *large)
-{
-    for (ptrdiff_t i = 0; i < count; i += POOL_LANES) {
-        if (i > count - POOL_LANES)
-            i = count - POOL_LANES;
-        if (step == 2 && kernel_h == 2 && kernel_w == 2)
-            LARGEST(2, 2, 2);
-        else if (step == 2 && kernel_h == 3 && kernel_w == 3)
-            LARGEST(2, 3, 3);
-        else if (step == 2)
-            LARGEST(2, kernel_h, kernel_w);
-        else if (step == 1)
-            LARGEST(1, kernel_h, kernel_w);
-        else
-            LARGEST(0, kernel_h, kernel_w);
-    }
-}
-#undef LARGEST
-
-/* dx[2*i + kw] = dout[i] where argmax[i] is first + kw, else 0: the way back from pairs. */
-TILE_FUNCTION void X(spread_pairs)(const REAL *dout, const unsigned char *argmax, REAL *dx,
-                                   ptrdiff_t count, int first)
-{
-    ptrdiff_t i = 0;
-    for (; i + POOL_LANES <= count; i += POOL_LANES) {
-        const X(pool_mask) value = (X(pool_mask)) * (const X(pool_loose) *)(dout + i);
-        const X(pool_mask) which =
-            __builtin_convertvector(*(const X(pool_bytes) *)(argmax + i), X(pool_mask));
-        const X(pool_mask) even = value & (which == first), odd = value & (which == first + 1);
-        *(X(pool_loose) *)(dx + 2 * i) =
-            (X(pool_vec))SHUFFLE(pool_mask, even, odd, LOWER_PAIRS);
-        *(X(pool_loose) *)(dx + 2 * i + POOL_LANES) =
-            (X(pool_vec))SHUFFLE(pool_mask, even, odd, UPPER_PAIRS);
-    }
-    for (; i < count; i++) {
-        dx[2 * i] = argmax[i] == first ? dout[i] : 0;
-        dx[2 * i + 1] = argmax[i] == first + 1 ? dout[i] : 0;
-    }
-}
-
 #undef LOW
 #undef HIGH
 #undef TWO
@@ -559,9 +437,6 @@ TILE_FUNCTION void X(spread_pairs)(const REAL *dout, const unsigned char *argmax
 #undef SHUFFLE
 #undef TRANSPOSE_STEP
 #undef ALL_LANES
-#undef EVEN_LANES
-#undef LOWER_PAIRS
-#undef UPPER_PAIRS
 #undef TRANSPOSE_STEPS
 
 #endif

@@ -5,7 +5,6 @@ cdef extern from "tile.h" nogil:
         FASTSCRATCH_VECTOR_BYTES
         TILE_ROWS
         WIDE_ROWS
-        POOL_BYTES
     bint CHECKED
     void CHECK(bint condition)
     void tile_f32(int, int, const float*, const Py_ssize_t*, const Py_ssize_t*, Py_ssize_t,
@@ -24,12 +23,6 @@ cdef extern from "tile.h" nogil:
     double dot_f64(const double*, const double*, Py_ssize_t)
     void pack_rows_f32(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t)
     void pack_rows_f64(double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t)
-    void largest_of_windows_f32(const float*, Py_ssize_t, Py_ssize_t, int, int, Py_ssize_t,
-                                Py_ssize_t, int, float*, unsigned char*, int*)
-    void largest_of_windows_f64(const double*, Py_ssize_t, Py_ssize_t, int, int, Py_ssize_t,
-                                Py_ssize_t, int, double*, unsigned char*, int*)
-    void spread_pairs_f32(const float*, const unsigned char*, float*, Py_ssize_t, int)
-    void spread_pairs_f64(const double*, const unsigned char*, double*, Py_ssize_t, int)
     void transpose_f32(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t)
     void transpose_f64(double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t)
 
@@ -110,26 +103,3 @@ cdef inline void pack_rows(
         pack_rows_f32(packed, panel_step, b, b_step, depth, panels)
     else:
         pack_rows_f64(packed, panel_step, b, b_step, depth, panels)
-
-
-cdef inline void largest_of_windows(
-    const real* x, Py_ssize_t step, Py_ssize_t count, int kernel_h, int kernel_w,
-    Py_ssize_t row_step, Py_ssize_t col_step, int first, real* y, unsigned char* small, int* large,
-) noexcept nogil:
-    """y[i], argmax[i] = the largest of the window x + i*step; there must be a vector of windows."""
-    if real is float:
-        largest_of_windows_f32(x, step, count, kernel_h, kernel_w, row_step, col_step, first,
-                               y, small, large)
-    else:
-        largest_of_windows_f64(x, step, count, kernel_h, kernel_w, row_step, col_step, first,
-                               y, small, large)
-
-
-cdef inline void spread_pairs(
-    const real* dout, const unsigned char* argmax, real* dx, Py_ssize_t count, int first
-) noexcept nogil:
-    """dx[2*i + kw] = dout[i] where argmax[i] is first + kw, else 0"""
-    if real is float:
-        spread_pairs_f32(dout, argmax, dx, count, first)
-    else:
-        spread_pairs_f64(dout, argmax, dx, count, first)

@@ -115,6 +115,10 @@ POOL_CASES = {
     "window_256": "n1c2h16w17:k16s1",
     "window_272": "n1c2h17w18:k17x16s1",
     "window_289_padded": "n1c1h20w20:k17s3p3",
+    "strips": "n1c1h260w6:k3s2p1floor",
+    "blocks_3x3_s1": "n2c2h4w17:k3s1p1",
+    "blocks_3x3_s2": "n2c2h5w37:k3s2",
+    "blocks_odd": "n2c3h4w19:k2floor",
 } | {f"tile_{w}": f"n1c2h4w{2 * w}:k2" for w in (7, 8, 9, 15, 16, 17, 31, 32, 33)}  # fmt: skip
 """Cases of both kinds of pooling."""
 
@@ -159,7 +163,11 @@ COLUMN_CASES = {
     for name, case in CONV_CASES.items()
     # The kernels of im2col and col2im count windows themselves, rounding down.
     if "ceil" not in case and not name.startswith(("tile", "grouped", "depthwise"))
-}
+} | {
+    "chunk_4": "n1c2h7w12:k4s2p1floor",
+    "chunk_8": "n2c3h5w20:k2x8p1x0",
+    "no_chunk": "n1c2h9w12:k9p4",
+}  # fmt: skip
 """Cases of im2col and col2im."""
 
 CONV_SHAPES = {

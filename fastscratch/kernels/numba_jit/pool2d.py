@@ -6,6 +6,7 @@ import numpy as np
 
 from fastscratch.kernels.numba_jit import pool2d_avg, pool2d_max
 from fastscratch.kernels.numba_jit.compile import usable_workers
+from fastscratch.kernels.numba_jit.pool_collect import strips_of
 from fastscratch.kernels.numba_jit.scratch import Scratch
 from fastscratch.types import Array, Padding, Pair
 
@@ -28,7 +29,16 @@ def max_pool2d_backward(
     """dx[the element that argmax names] += dout."""
     extents = pool2d_max.extents_of(dx.shape, dout.shape, kernel_size, stride, padding, dilation)
     workers = usable_workers(num_threads, dx.size)
-    pool2d_max.scatter(workers, dout, argmax, dx, extents, window=argmax.dtype.char)
+    strips = _strips(dx.shape, dout.shape, kernel_size, stride, padding, dilation, dx.itemsize)
+    if not strips.shape:
+        pool2d_max.scatter(workers, dout, argmax, dx, extents, window=argmax.dtype.char)
+        return
+    size = workers * strips.size
+    with Scratch(dx.dtype, size, size) as (dout_strips, argmax_strips, _):
+        pool2d_max.collect(
+            workers, dout, argmax, dx, dout_strips, argmax_strips, extents, strips,
+            window=argmax.dtype.char,
+        )  # fmt: skip
 
 
 def avg_pool2d_forward(
@@ -52,8 +62,16 @@ def avg_pool2d_backward(
         dx.shape, dout.shape, kernel_size, stride, padding, count_include_pad, dx.dtype
     )
     workers = usable_workers(num_threads, dx.size)
+    strips = _strips(dx.shape, dout.shape, kernel_size, stride, padding, (1, 1), dx.itemsize)
+    if strips.shape:
+        with Scratch(dx.dtype, workers * strips.size) as (shares, _):
+            pool2d_avg.collect(workers, dout, dx, rows, cols, shares, extents, strips)
+        return
     with Scratch(dx.dtype, workers * extents.line) as (lines, _):
         pool2d_avg.spread(workers, dout, dx, rows, cols, lines, extents)
+
+
+_strips = lru_cache(maxsize=256)(strips_of)
 
 
 @lru_cache(maxsize=256)

@@ -7,12 +7,9 @@ import numpy as np
 
 from fastscratch.kernels.numba_jit.compile import In, Offsets, Out, driver, inner
 from fastscratch.kernels.numba_jit.lines import add_line, get, put, sum_line
-from fastscratch.kernels.numba_jit.pool_tile import (
-    block_side,
-    spread_block,
-    sum_block,
-    windows_inside,
-)
+from fastscratch.kernels.numba_jit.pool_collect import Strips, collect_shares
+from fastscratch.kernels.numba_jit.pool_forward import mean_rows
+from fastscratch.kernels.numba_jit.pool_tile import block_side, form_of, windows_inside
 from fastscratch.kernels.numba_jit.vectors import fill_line
 from fastscratch.types import Array, Padding, Pair
 
@@ -37,8 +34,8 @@ class Extents(NamedTuple):
     oh_stop: int
     ow_first: int
     ow_stop: int
-    simple: int
-    """As in ``pool2d_max``: windows that lie inside; whether all do and are 2 by 2."""
+    form: int
+    """As in ``pool2d_max``: windows that lie inside; what they are."""
 
 
 @lru_cache(maxsize=256)
@@ -48,10 +45,10 @@ def extents_of(
     """The extents of a problem."""
     line = max((y[3] - 1) * stride[1] + kernel_size[1], padding[2] + x[3])
     inside = windows_inside(x, y, kernel_size, stride, padding, (1, 1))
-    simple = kernel_size == stride == (2, 2) and inside == (0, y[2], 0, y[3])
+    form = form_of(kernel_size, stride, (1, 1))
     return Extents._make((
         x[0] * x[1], *x[2:], *y[2:], *kernel_size, *stride, padding[0], padding[2], line,
-        *inside, int(simple),
+        *inside, form,
     ))  # fmt: skip
 
 
@@ -63,33 +60,40 @@ def tap_offsets(e: Extents) -> Array:
 
 @driver
 def average(
-    worker: int, workers: int, x: In, y: Out, rows: In, cols: In, offsets: Offsets, e: Extents
-) -> None:
+    worker: int, workers: int, x: In, y: Out, rows_seen: In, cols_seen: In, offsets: Offsets,
+    e: Extents,
+) -> None:  # fmt: skip
     """Rows of windows, each worker its share."""
     total = e.planes * e.OH
     start, end = total * worker // workers, total * (worker + 1) // workers
-    plane, oh = start // e.OH - 1, e.OH - 1
-    if start % e.OH:
-        plane, oh = start // e.OH, start % e.OH - 1
     side = block_side(x, e.ow_stop - e.ow_first)
-    for task in range(start, end):
-        oh += 1
-        if oh == e.OH:
-            plane, oh = plane + 1, 0
+    task = start
+    while task < end:
+        plane, oh = task // e.OH, task % e.OH
+        # Rows at the rim see fewer rows of their windows; those inside go together.
+        top = oh * e.stride_h - e.pad_h
+        first_kh, stop_kh = min(max(-top, 0), e.KH), max(min(e.H - top, e.KH), 0)
+        rows, form = 1, 0
+        if e.oh_first <= oh < e.oh_stop:
+            rows, form = min(e.oh_stop - oh, end - task), e.form
         first, stop = e.ow_first, e.ow_stop
-        if side == 0 or oh < e.oh_first or oh >= e.oh_stop:
+        if side == 0 or first_kh >= stop_kh:
             stop = first
-        source = (plane * e.H + oh * e.stride_h - e.pad_h) * e.W - e.pad_w
-        for ow in range(first):
-            _average_one(x, plane, oh, ow, y, task * e.OW + ow, rows, cols, e)
-        for block in range(first, stop, max(side, 1)):
-            ow = min(block, stop - side)
-            sum_block(
-                side, e.stride_w, x, source + ow * e.stride_w, offsets, e.KH * e.KW,
-                get(rows, oh) * get(cols, ow), y, task * e.OW + ow,
+        else:
+            source = (plane * e.H + top) * e.W + first * e.stride_w - e.pad_w
+            divisor = get(rows_seen, oh) * get(cols_seen, first)
+            cut = (
+                side, form, e.stride_w, e.stride_h * e.W, rows, stop - first, e.W,
+                first_kh * e.KW, stop_kh * e.KW, e.OW,
             )  # fmt: skip
-        for ow in range(stop, e.OW):
-            _average_one(x, plane, oh, ow, y, task * e.OW + ow, rows, cols, e)
+            mean_rows(cut, x, source, offsets, divisor, y, task * e.OW + first)
+        for row in range(rows):
+            target = (task + row) * e.OW
+            for ow in range(first):
+                _average_one(x, plane, oh + row, ow, y, target + ow, rows_seen, cols_seen, e)
+            for ow in range(stop, e.OW):
+                _average_one(x, plane, oh + row, ow, y, target + ow, rows_seen, cols_seen, e)
+        task += rows
 
 
 @inner
@@ -107,24 +111,49 @@ def _average_one(
 
 
 @driver
+def collect(
+    worker: int, workers: int, dout: In, dx: Out, rows: In, cols: In, strips: Out, e: Extents,
+    s: Strips,
+) -> None:  # fmt: skip
+    """A task is a plane; each worker has a strip of dout, divided."""
+    start = worker * s.size
+    corner = start + s.before * (s.step + 1)
+    for plane in range(e.planes * worker // workers, e.planes * (worker + 1) // workers):
+        source, target = plane * e.OH * e.OW, plane * e.H * e.W
+        if s.in_place:
+            divisor = get(rows, 0) * get(cols, 0)
+            collect_shares(s.shape, dout, source, e.OW, divisor, dx, target, e.H, e.W)
+            continue
+        for group in range(0, (e.H + s.stride - 1) // s.stride, s.groups):
+            for row in range(s.before + s.groups + s.after):
+                oh, place = group - s.before + row, start + row * s.step
+                if oh < 0 or oh >= e.OH:
+                    fill_line(strips, place, s.step, 0)
+                    continue
+                fill_line(strips, place, s.before, 0)
+                place += s.before
+                for ow in range(e.OW):
+                    share = get(dout, source + oh * e.OW + ow) / (get(rows, oh) * get(cols, ow))
+                    put(strips, place + ow, share)
+                fill_line(strips, place + e.OW, s.step - s.before - e.OW, 0)
+            first = group * s.stride
+            height = min(s.groups * s.stride, e.H - first)
+            one = dx.dtype.type(1)
+            collect_shares(
+                s.shape, strips, corner, s.step, one, dx, target + first * e.W, height, e.W
+            )
+
+
+@driver
 def spread(
     worker: int, workers: int, dout: In, dx: Out, rows: In, cols: In, lines: Out, e: Extents
 ) -> None:
     """A task is a plane: each row of windows makes a line, which is added to the rows it sees."""
     start = worker * e.line
-    side = block_side(dout, e.OW)
-    for plane in range(worker, e.planes, workers):
+    for plane in range(e.planes * worker // workers, e.planes * (worker + 1) // workers):
         fill_line(dx, plane * e.H * e.W, e.H * e.W, 0)
         for oh in range(e.OH):
             source = (plane * e.OH + oh) * e.OW
-            if e.simple and side > 0:
-                for block in range(0, e.OW, side):
-                    ow = min(block, e.OW - side)
-                    place = (plane * e.H + 2 * oh) * e.W + 2 * ow
-                    divisor = get(rows, oh) * get(cols, ow)
-                    spread_block(side, dout, source + ow, divisor, dx, place)
-                    spread_block(side, dout, source + ow, divisor, dx, place + e.W)
-                continue
             fill_line(lines, start, e.line, 0)
             if e.stride_w == 1:
                 _spread_line(dout, source, e.OW, rows[oh], cols, lines, start, 1, e.KW)

@@ -15,13 +15,10 @@ from fastscratch.kernels.numba_jit.compile import (
     inner,
 )
 from fastscratch.kernels.numba_jit.lines import get, put
-from fastscratch.kernels.numba_jit.pool_tile import (
-    block_side,
-    max_block,
-    scatter_block,
-    windows_inside,
-)
-from fastscratch.kernels.numba_jit.vectors import fill_line
+from fastscratch.kernels.numba_jit.pool_collect import Strips, collect_largest
+from fastscratch.kernels.numba_jit.pool_forward import max_rows
+from fastscratch.kernels.numba_jit.pool_tile import block_side, form_of, windows_inside
+from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line
 from fastscratch.types import Array, Padding, Pair
 
 
@@ -46,8 +43,8 @@ class Extents(NamedTuple):
     ow_first: int
     ow_stop: int
     """Windows that lie inside the image whole."""
-    simple: int
-    """Whether all do, and are 2 by 2, side by side."""
+    form: int
+    """What `form_of` says of them."""
 
 
 @lru_cache(maxsize=256)
@@ -57,11 +54,10 @@ def extents_of(
 ) -> Extents:  # fmt: skip
     """The extents of a problem, and which windows lie inside."""
     inside = windows_inside(x, y, kernel_size, stride, padding, dilation)
-    simple = kernel_size == stride == (2, 2) and dilation == (1, 1)
-    simple = simple and inside == (0, y[2], 0, y[3])
+    form = form_of(kernel_size, stride, dilation)
     return Extents._make((
         x[0] * x[1], *x[2:], *y[2:], *kernel_size, *stride, padding[0], padding[2], *dilation,
-        *inside, int(simple),
+        *inside, form,
     ))  # fmt: skip
 
 
@@ -79,28 +75,34 @@ def find(
     """Rows of windows, each worker its share."""
     total = e.planes * e.OH
     start, end = total * worker // workers, total * (worker + 1) // workers
-    plane, oh = start // e.OH - 1, e.OH - 1
-    if start % e.OH:
-        plane, oh = start // e.OH, start % e.OH - 1
     side = block_side(x, e.ow_stop - e.ow_first)
-    for task in range(start, end):
-        oh += 1
-        if oh == e.OH:
-            plane, oh = plane + 1, 0
+    task = start
+    while task < end:
+        plane, oh = task // e.OH, task % e.OH
+        # Rows at the rim see fewer rows of their windows; those inside go together.
+        top = oh * e.stride_h - e.pad_h
+        first_kh = min(max((-top + e.dilation_h - 1) // e.dilation_h, 0), e.KH)
+        stop_kh = min(max((e.H - top + e.dilation_h - 1) // e.dilation_h, first_kh), e.KH)
+        rows, form = 1, 0
+        if e.oh_first <= oh < e.oh_stop:
+            rows, form = min(e.oh_stop - oh, end - task), e.form
         first, stop = e.ow_first, e.ow_stop
-        if side == 0 or oh < e.oh_first or oh >= e.oh_stop:
+        if side == 0 or first_kh == stop_kh:
             stop = first
-        source = (plane * e.H + oh * e.stride_h - e.pad_h) * e.W - e.pad_w
-        for ow in range(first):
-            _find_one(x, plane, oh, ow, y, argmax, task * e.OW + ow, e)
-        for block in range(first, stop, max(side, 1)):
-            ow = min(block, stop - side)
-            max_block(
-                side, e.stride_w, x, source + ow * e.stride_w, offsets, e.KH * e.KW,
-                y, argmax, task * e.OW + ow,
+        else:
+            source = (plane * e.H + top) * e.W + first * e.stride_w - e.pad_w
+            cut = (
+                side, form, e.stride_w, e.stride_h * e.W, rows, stop - first, e.W,
+                first_kh * e.KW, stop_kh * e.KW, e.OW,
             )  # fmt: skip
-        for ow in range(stop, e.OW):
-            _find_one(x, plane, oh, ow, y, argmax, task * e.OW + ow, e)
+            max_rows(cut, x, source, offsets, y, argmax, task * e.OW + first)
+        for row in range(rows):
+            target = (task + row) * e.OW
+            for ow in range(first):
+                _find_one(x, plane, oh + row, ow, y, argmax, target + ow, e)
+            for ow in range(stop, e.OW):
+                _find_one(x, plane, oh + row, ow, y, argmax, target + ow, e)
+        task += rows
 
 
 @inner
@@ -135,21 +137,47 @@ def _find_one(
 
 
 @driver
+def collect(
+    worker: int, workers: int, dout: In, argmax: WindowIn, dx: Out, strips: Out,
+    numbers: WindowOut, e: Extents, s: Strips,
+) -> None:  # fmt: skip
+    """A task is a plane; each worker has a strip of dout and one of argmax."""
+    start = worker * s.size
+    corner = start + s.before * (s.step + 1)
+    for plane in range(e.planes * worker // workers, e.planes * (worker + 1) // workers):
+        source, target = plane * e.OH * e.OW, plane * e.H * e.W
+        if s.in_place:
+            collect_largest(s.shape, dout, argmax, source, e.OW, dx, target, e.H, e.W)
+            continue
+        for group in range(0, (e.H + s.stride - 1) // s.stride, s.groups):
+            for row in range(s.before + s.groups + s.after):
+                oh, place = group - s.before + row, start + row * s.step
+                if oh < 0 or oh >= e.OH:
+                    # Of windows that are not there, argmax is read, but never mind.
+                    fill_line(strips, place, s.step, 0)
+                    continue
+                fill_line(strips, place, s.before, 0)
+                copy_line(dout, source + oh * e.OW, strips, place + s.before, e.OW)
+                for ow in range(e.OW):
+                    number = get(argmax, source + oh * e.OW + ow)
+                    put(numbers, place + s.before + ow, number)
+                behind = s.before + e.OW
+                fill_line(strips, place + behind, s.step - behind, 0)
+            first = group * s.stride
+            height = min(s.groups * s.stride, e.H - first)
+            collect_largest(
+                s.shape, strips, numbers, corner, s.step, dx, target + first * e.W, height, e.W
+            )
+
+
+@driver
 def scatter(worker: int, workers: int, dout: In, argmax: WindowIn, dx: Out, e: Extents) -> None:
     """A task is a plane. An argmax that names no element of the image is dropped."""
-    side = block_side(dout, e.OW)
-    for plane in range(worker, e.planes, workers):
+    for plane in range(e.planes * worker // workers, e.planes * (worker + 1) // workers):
         start = plane * e.H * e.W
         fill_line(dx, start, e.H * e.W, 0)
         for oh in range(e.OH):
             source = (plane * e.OH + oh) * e.OW
-            if e.simple and side > 0:
-                for block in range(0, e.OW, side):
-                    ow = min(block, e.OW - side)
-                    place = start + 2 * oh * e.W + 2 * ow
-                    scatter_block(side, dout, argmax, source + ow, 0, dx, place)
-                    scatter_block(side, dout, argmax, source + ow, 2, dx, place + e.W)
-                continue
             for ow in range(e.OW):
                 offset = int(get(argmax, source + ow))
                 if offset < 0 or offset >= e.KH * e.KW:
