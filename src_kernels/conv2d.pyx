@@ -1,8 +1,9 @@
 """Convolution: forward, backward to the input and backward to the weights.
 
 Forward is one correlation. Backward to the input is one too, of dout with the flipped weights, or,
-with a stride, one for each phase of the input's positions. Both are in correlate.pxd; the weights'
-gradient is in weight_gradient.pxd. The number of threads decides nothing but who does which job.
+with a stride, one for each phase of the input's positions. Both are in correlate.pxd; an input of
+few channels has its own way, in input_gradient.pxd; the weights' gradient is in
+weight_gradient.pxd. The number of threads decides nothing but who does which job.
 """
 
 cimport numpy as cnp
@@ -12,7 +13,11 @@ from libc.string cimport memset
 
 from correlate cimport correlate
 from correlation_plan cimport Correlation, fill_tables, pack_panel, plan_correlation
-from geometry cimport gcd
+from input_gradient cimport (
+    InputGradient, few_channels, fill_input_tables, pack_rows_of_taps, plan_input_gradient,
+    shift_and_add,
+)
+from phases cimport Phase, phase_of
 from tile cimport real
 from weight_gradient cimport (
     WeightGradient, accumulate, finish_panel, fill_gradient_tables, plan_gradient,
@@ -48,7 +53,7 @@ cdef void run_correlation(Correlation* p, real* out, int num_threads):
     plan_correlation(p, sizeof(real))
     cdef Py_ssize_t panels = p.G * p.panels
     cdef Py_ssize_t blocks = p.image_blocks * p.row_blocks * p.col_blocks
-    cdef Py_ssize_t jobs = p.G * blocks * p.panel_groups, job
+    cdef Py_ssize_t jobs = p.group_blocks * blocks * p.panel_groups, job
     cdef int workers = <int> max(1, min(num_threads, jobs))
     memory = Scratch(p.packed_size + p.bias_size + p.table_size + workers * p.workspace_size)
     cdef char* data = <char*> <uintptr_t> memory.address
@@ -92,37 +97,6 @@ cdef void forward(
         run_correlation(&p, y, num_threads)
 
 
-cdef struct Phase:
-    # The positions first, first + stride, … of the input along one axis, and the taps that reach
-    # them.
-    Py_ssize_t positions, taps, first_tap, tap_step, before, dilation
-
-
-cdef Phase phase_of(
-    Py_ssize_t first, Py_ssize_t extent, Py_ssize_t kernel, Py_ssize_t stride,
-    Py_ssize_t dilation, Py_ssize_t before,
-) noexcept:
-    """Tap kh of window oh reaches position ih where ih + before = oh*stride + kh*dilation.
-
-    On ih = first + t*stride the taps that divide evenly are tap_step = stride/gcd apart, and the
-    windows run backwards, dilation/gcd for each: over dout, flipped taps with stride 1.
-    """
-    cdef Phase phase
-    cdef Py_ssize_t divisor = gcd(stride, dilation), kh = 0
-    phase.positions = (extent - first + stride - 1) // stride if first < extent else 0
-    phase.tap_step = stride // divisor
-    phase.dilation = dilation // divisor
-    while kh < kernel and kh < phase.tap_step and (first + before - kh * dilation) % stride:
-        kh += 1
-    phase.taps = 0
-    if kh < kernel and kh < phase.tap_step:
-        phase.taps = (kernel - 1 - kh) // phase.tap_step + 1
-    phase.first_tap = kh + (phase.taps - 1) * phase.tap_step
-    # Exact, so the sign of the numerator does no harm.
-    phase.before = (phase.taps - 1) * phase.dilation - (first + before - kh * dilation) // stride
-    return phase
-
-
 cdef void backward_input(
     const Problem* w, const real* dout, const real* weight, real* dx, int num_threads
 ):
@@ -130,6 +104,9 @@ cdef void backward_input(
     cdef Phase rows, cols
     cdef Py_ssize_t taps = w.KH * w.KW, ph, pw
     if w.N * w.C * w.H * w.W == 0:
+        return
+    if few_channels(w.C, w.OC, w.KH, w.KW, w.stride_h):
+        backward_input_of_few(w, dout, weight, dx, num_threads)
         return
     if w.stride_h > 1 or w.stride_w > 1:
         # Positions that no window reaches.
@@ -155,6 +132,34 @@ cdef void backward_input(
             p.out_col, p.out_row, p.out_plane = w.stride_w, w.stride_h * w.W, w.H * w.W
             p.out_image = w.G * w.C * w.H * w.W
             run_correlation(&p, dx + ph * w.W + pw, num_threads)
+
+
+cdef void backward_input_of_few(
+    const Problem* w, const real* dout, const real* weight, real* dx, int num_threads
+):
+    cdef InputGradient p
+    p.N, p.G, p.C, p.H, p.W = w.N, w.G, w.C, w.H, w.W
+    p.OC, p.OH, p.OW, p.KH, p.KW = w.OC, w.OH, w.OW, w.KH, w.KW
+    p.stride_h, p.stride_w = w.stride_h, w.stride_w
+    p.dilation_h, p.dilation_w = w.dilation_h, w.dilation_w
+    p.top, p.left = w.top, w.left
+    p.dout, p.weight = dout, weight
+    plan_input_gradient(&p, sizeof(real))
+    cdef Py_ssize_t jobs = p.G * p.N * p.phases * p.row_blocks, job
+    cdef int workers = <int> max(1, min(num_threads, jobs))
+    memory = Scratch(p.packed_size + p.table_size + workers * p.workspace_size)
+    p.packed = <void*> <uintptr_t> memory.address
+    p.k_offset = <Py_ssize_t*> (<char*> p.packed + p.packed_size)
+    p.workspace = <char*> p.packed + p.packed_size + p.table_size
+    with nogil:
+        fill_input_tables(&p)
+        pack_rows_of_taps(&p, <real*> p.packed)
+        if workers == 1:
+            for job in range(jobs):
+                shift_and_add(&p, job, 0, dx)
+        else:
+            for job in prange(jobs, schedule="dynamic", num_threads=workers):
+                shift_and_add(&p, job, threadid(), dx)
 
 
 cdef void backward_weight(

@@ -9,15 +9,15 @@ its windows straight from x where none overhangs, else from a padded copy of its
 
 Two register tiles can do the work; which one is a function of the shape. `tile` has vectors of
 output channels and takes its pixels from anywhere, so it serves any stride and dilation, but its
-results must be transposed. `wide_tile` has vectors of pixels, and suits few channels. The sum is
-over one chunk of channels after the other: a running sum over all of C*KH*KW loses digits.
+results must be transposed. `wide_tile` has vectors of pixels of a row and stores them where they
+belong: it suits few channels, and rows of whole vectors (first layers: 1.5 to 1.9 times as fast as
+by way of a buffer). The sum is over one chunk of channels after the other: a running sum over all
+of C*KH*KW loses digits.
 """
 
-from libc.string cimport memcpy
-
-from correlation_plan cimport Correlation, wide_width
+from correlation_plan cimport Correlation
 from geometry cimport ceil_div, copy_window, part_start
-from tile cimport CHECK, CHECKED, TILE_ROWS, lanes_of, real, tile, transpose, wide_tile
+from tile cimport CHECK, CHECKED, TILE_ROWS, copy_row, lanes_of, real, tile, transpose, wide_tile
 
 
 cdef inline void copy_channels(
@@ -50,13 +50,14 @@ cdef inline void copy_channels(
 cdef inline void correlate(
     const Correlation* p, Py_ssize_t job, Py_ssize_t worker, real* out
 ) noexcept nogil:
-    """One job: a block of pixels, for a group of panels of output channels."""
+    """One job: a block of pixels of some groups, for a share of the panels of output channels."""
     cdef char* workspace = p.workspace + worker * p.workspace_size
     cdef real* copy = <real*> workspace
     cdef real* result = <real*> (workspace + p.copy_size)
     cdef real* edge = <real*> (workspace + p.copy_size + p.result_size)
     cdef Py_ssize_t* pixel = <Py_ssize_t*> (<char*> edge + p.edge_size)
-    cdef Py_ssize_t panel_group, col_block, row_block, image_block, g
+    cdef Py_ssize_t* target = pixel + p.pixel_size // (2 * sizeof(Py_ssize_t))
+    cdef Py_ssize_t panel_group, col_block, row_block, image_block, group_block, g, straight = 0
     cdef Py_ssize_t n, images, row, rows, col, cols, first_panel, end_panel
     # The panels go last: jobs that follow each other share their part of x.
     panel_group = job % p.panel_groups
@@ -66,7 +67,7 @@ cdef inline void correlate(
     row_block = job % p.row_blocks
     job //= p.row_blocks
     image_block = job % p.image_blocks
-    g = job // p.image_blocks
+    group_block = job // p.image_blocks
     n = image_block * p.images
     images = min(p.images, p.N - n)
     row = part_start(row_block, p.row_blocks, p.OH)
@@ -75,35 +76,77 @@ cdef inline void correlate(
     cols = part_start(col_block + 1, p.col_blocks, p.OW) - col
     first_panel = part_start(panel_group, p.panel_groups, p.panels)
     end_panel = part_start(panel_group + 1, p.panel_groups, p.panels)
-    out += n * p.out_image + g * p.OC * p.out_plane + row * p.out_row + col * p.out_col
+    out += n * p.out_image + row * p.out_row + col * p.out_col
     if p.wide:
-        correlate_wide(p, copy, result, g, n, images, row, rows, col, cols,
-                       first_panel, end_panel, out)
+        straight = place_vectors(p, pixel, target, images, rows, cols, lanes_of(sizeof(real)))
     else:
-        correlate_tiles(p, copy, result, edge, pixel, g, n, images, row, rows, col, cols,
-                        first_panel, end_panel, out)
+        place_pixels(p, pixel, images, rows, cols)
+    for g in range(part_start(group_block, p.group_blocks, p.G),
+                   part_start(group_block + 1, p.group_blocks, p.G)):
+        if p.wide:
+            correlate_wide(p, copy, result, pixel, target, straight, g, n, images, row, rows,
+                           col, cols, first_panel, end_panel, out + g * p.OC * p.out_plane)
+        else:
+            correlate_tiles(p, copy, result, edge, pixel, g, n, images, row, rows, col, cols,
+                            first_panel, end_panel, out + g * p.OC * p.out_plane)
+
+
+cdef inline void place_pixels(
+    const Correlation* p, Py_ssize_t* pixel, Py_ssize_t images, Py_ssize_t rows, Py_ssize_t cols
+) noexcept nogil:
+    """Where each pixel of a block lies in x or the copy."""
+    cdef Py_ssize_t row_step = p.stride_h // p.row_gap * p.copy_row
+    cdef Py_ssize_t col_step = p.stride_w // p.col_gap, i, t, u
+    for i in range(images):
+        for t in range(rows):
+            for u in range(cols):
+                pixel[(i * rows + t) * cols + u] = i * p.copy_image + t * row_step + u * col_step
+
+
+cdef inline Py_ssize_t place_vectors(
+    const Correlation* p, Py_ssize_t* place, Py_ssize_t* target,
+    Py_ssize_t images, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t lanes,
+) noexcept nogil:
+    """Where each vector of pixels lies in x or the copy, and where its sums go.
+
+    Returns how many, the first ones, may be stored straight to the output. The last vector of a row
+    overlaps the one before it. A row shorter than a vector is written on into the rows below it,
+    which are written later; but not past the block's end, which is another job's.
+    """
+    cdef Py_ssize_t row_step = p.stride_h // p.row_gap * p.copy_row
+    cdef Py_ssize_t i, j, t, u, by_way, row, count = 0, straight = 0
+    cdef bint past_end
+    for by_way in range(2):
+        for i in range(images):
+            for t in range(rows):
+                row = i * p.out_image + t * p.out_row
+                past_end = cols < lanes and t * cols + lanes > rows * cols
+                if (past_end or not p.straight) != by_way:
+                    continue
+                for j in range(ceil_div(cols, lanes)):
+                    u = max(0, min(j * lanes, cols - lanes))
+                    place[count] = i * p.copy_image + t * row_step + u
+                    target[count] = row + u * p.out_col
+                    count += 1
+        if by_way == 0:
+            straight = count
+    return straight
 
 
 cdef inline void correlate_tiles(
-    const Correlation* p, real* copy, real* result, real* edge, Py_ssize_t* pixel,
+    const Correlation* p, real* copy, real* result, real* edge, const Py_ssize_t* pixel,
     Py_ssize_t g, Py_ssize_t n, Py_ssize_t images, Py_ssize_t row, Py_ssize_t rows,
     Py_ssize_t col, Py_ssize_t cols, Py_ssize_t first_panel, Py_ssize_t end_panel, real* out,
 ) noexcept nogil:
     """Vectors of output channels: result[pixel][channel], transposed into out."""
     cdef Py_ssize_t pixels = images * rows * cols, panel = p.panel
     cdef Py_ssize_t tiles = ceil_div(pixels, TILE_ROWS)
-    cdef Py_ssize_t i, t, u, q, c, chunk, channels, width, vectors, start, count
-    cdef Py_ssize_t row_step = p.stride_h // p.row_gap * p.copy_row
-    cdef Py_ssize_t col_step = p.stride_w // p.col_gap
+    cdef Py_ssize_t i, q, c, chunk, channels, width, vectors, start, count
     cdef const real* first
     cdef const real* source
     cdef const real* packed
     cdef real* target
     cdef const real* bias
-    for i in range(images):
-        for t in range(rows):
-            for u in range(cols):
-                pixel[(i * rows + t) * cols + u] = i * p.copy_image + t * row_step + u * col_step
     if p.direct:
         first = <const real*> p.x + (n * p.G + g) * p.C * p.H * p.W
         first += (row * p.stride_h - p.top) * p.W + col * p.stride_w - p.left
@@ -178,57 +221,76 @@ cdef inline void store_panel(
 
 
 cdef inline void correlate_wide(
-    const Correlation* p, real* copy, real* result,
+    const Correlation* p, real* copy, real* result, const Py_ssize_t* place,
+    const Py_ssize_t* target, Py_ssize_t straight,
     Py_ssize_t g, Py_ssize_t n, Py_ssize_t images, Py_ssize_t row, Py_ssize_t rows,
     Py_ssize_t col, Py_ssize_t cols, Py_ssize_t first_panel, Py_ssize_t end_panel, real* out,
 ) noexcept nogil:
-    """Vectors of pixels: result[channel][pixel]."""
-    cdef Py_ssize_t lanes = lanes_of(sizeof(real))
-    cdef Py_ssize_t i, t, q, c, chunk, channels, first, width, s, run, runs, row_step, result_step
-    cdef Py_ssize_t step = p.vectors * lanes, vectors, offset
+    """Vectors of pixels, to the output or, by way of result[channel][vector], to its ends."""
+    cdef Py_ssize_t lanes = lanes_of(sizeof(real)), i, q, c, chunk, channels, first, width
+    cdef Py_ssize_t vectors = images * rows * ceil_div(cols, lanes), depth
+    cdef Py_ssize_t[8] side_by_side
+    cdef const real* at
     cdef const real* source
     cdef const real* packed
     cdef const real* bias
-    cdef real* target
-    # One long run over the rows and what lies between them, or a run for each row.
-    if p.linear:
-        runs, run, row_step, result_step = 1, (rows - 1) * p.copy_row + cols, 0, p.copy_row
+    for i in range(8):
+        side_by_side[i] = i * lanes
+    if p.direct:
+        at = <const real*> p.x + (n * p.G + g) * p.C * p.H * p.W
+        at += (row * p.stride_h - p.top) * p.W + col - p.left
     else:
-        runs, run, row_step = rows, cols, p.stride_h // p.row_gap * p.copy_row
-        result_step = wide_width(cols, lanes)
-    if p.resident:
-        copy_channels(p, copy, g, n, images, row, rows, col, 0, p.C)
+        at = copy
+        if p.resident:
+            copy_channels(p, copy, g, n, images, row, rows, col, 0, p.C)
     for q in range(first_panel, end_panel):
         first = part_start(q, p.panels, p.OC)
         width = part_start(q + 1, p.panels, p.OC) - first
-        bias = <const real*> p.padded_bias + g * p.panels * p.panel + first
         for chunk in range(p.chunks):
             c = part_start(chunk, p.chunks, p.C)
             channels = part_start(chunk + 1, p.chunks, p.C) - c
+            depth = channels * p.taps
             packed = <const real*> p.packed + (g * p.panels + q) * p.panel * p.depth
             packed += c * p.taps * width
-            source = copy
-            if p.resident:
+            bias = NULL
+            if chunk == 0:
+                bias = <const real*> p.padded_bias + g * p.panels * p.panel + first
+            source = at
+            if p.direct or p.resident:
                 source += c * p.copy_plane
             else:
                 copy_channels(p, copy, g, n, images, row, rows, col, c, channels)
-            for i in range(images):
-                for t in range(runs):
-                    for s in range(ceil_div(run, step)):
-                        vectors = min(p.vectors, ceil_div(run - s * step, lanes))
-                        target = result + i * p.panel * p.span + t * result_step + s * step
-                        offset = i * p.copy_image + t * row_step + s * step
-                        check_reads(p, copy, source, &offset, 1, channels * p.taps, vectors * lanes)
-                        wide_tile(width, vectors, packed, source + offset, p.k_offset,
-                                  channels * p.taps, bias if chunk == 0 else <const real*> NULL,
-                                  target, p.span, target, p.span)
-        for i in range(images):
-            for c in range(width):
-                for t in range(rows):
-                    target = out + i * p.out_image + (first + c) * p.out_plane + t * p.out_row
-                    source = result + (i * p.panel + c) * p.span + t * result_step
-                    if p.out_col == 1:
-                        memcpy(target, source, cols * sizeof(real))
-                    else:
-                        for s in range(cols):
-                            target[s * p.out_col] = source[s]
+            check_reads(p, copy, source, place, vectors, depth, lanes)
+            run_wide(p, width, packed, source, place, straight, depth, bias,
+                     out + first * p.out_plane, p.out_plane, target, <real*> NULL)
+            run_wide(p, width, packed, source, place + straight, vectors - straight, depth, bias,
+                     result, p.span, side_by_side, result)
+        for c in range(width):
+            for i in range(vectors - straight):
+                store_vector(p, out + (first + c) * p.out_plane + target[straight + i],
+                             result + c * p.span + i * lanes, min(lanes, cols))
+
+
+cdef inline void run_wide(
+    const Correlation* p, Py_ssize_t width, const real* packed, const real* source,
+    const Py_ssize_t* place, Py_ssize_t count, Py_ssize_t depth, const real* bias,
+    real* out, Py_ssize_t out_step, const Py_ssize_t* target, real* dense,
+) noexcept nogil:
+    """Tile after tile over some vectors of pixels; to `dense`, side by side, if it is given."""
+    cdef Py_ssize_t lanes = lanes_of(sizeof(real)), tiles = ceil_div(count, p.vectors), i, start
+    for i in range(tiles):
+        start = part_start(i, tiles, count)
+        wide_tile(width, part_start(i + 1, tiles, count) - start, packed, source, place + start,
+                  p.k_offset, depth, bias, out if dense == NULL else dense + start * lanes,
+                  out_step, target + start if dense == NULL else target)
+
+
+cdef inline void store_vector(
+    const Correlation* p, real* out, const real* source, Py_ssize_t count
+) noexcept nogil:
+    cdef Py_ssize_t i
+    if p.out_col == 1:
+        copy_row(out, source, count)
+    else:
+        for i in range(count):
+            out[i * p.out_col] = source[i]

@@ -8,6 +8,7 @@ from tile cimport WIDE_ROWS, lanes_of, real, transpose
 cdef enum:
     CHUNK = 288  # k in one chunk: with a panel of 2 vectors, it fits L1
     PIXELS = 256  # of a job, about
+    WIDE_WINDOWS = 8192  # elements of x in a job of vectors of pixels: whole planes that fit L1
     COLUMNS = 512  # of a job, at most
     ENOUGH_JOBS = 16  # to share them out evenly among a few threads
     RESIDENT = 384 << 10  # bytes of a padded copy that is made once for all output channels
@@ -30,15 +31,15 @@ cdef struct Correlation:
     void* out
     Py_ssize_t out_image, out_plane, out_row, out_col  # distances between elements
     # the plan: a pure function of the problem
-    bint wide, direct, resident, linear
+    bint wide, direct, resident, straight
     Py_ssize_t taps, depth  # KH*KW, C*KH*KW
     Py_ssize_t panel, panels, vectors  # output channels of a tile; vectors of pixels of a wide one
-    Py_ssize_t images, rows, cols  # of a job
-    Py_ssize_t image_blocks, row_blocks, col_blocks, panel_groups
+    Py_ssize_t groups, images, rows, cols  # of a job
+    Py_ssize_t group_blocks, image_blocks, row_blocks, col_blocks, panel_groups
     Py_ssize_t chunk, chunks  # channels
     Py_ssize_t row_gap, col_gap  # only every row_gap-th row of x is ever used
     Py_ssize_t copy_row, copy_plane, copy_image, copy_rows, phase
-    Py_ssize_t span  # pixels between the rows of a wide tile's result
+    Py_ssize_t span  # elements between the channels of a wide tile's result
     # memory
     Py_ssize_t packed_size, bias_size, table_size, copy_size, result_size, edge_size, pixel_size
     void* packed
@@ -65,47 +66,54 @@ cdef inline bint is_pointwise(const Correlation* p) noexcept nogil:
 
 
 cdef inline Py_ssize_t wide_width(Py_ssize_t pixels, Py_ssize_t lanes) noexcept nogil:
-    """Pixels rounded up to what wide tiles compute."""
+    """What wide tiles compute of a row of pixels: its last vector overlaps the one before."""
     return ceil_div(pixels, lanes) * lanes
 
 
 cdef inline void plan_correlation(Correlation* p, Py_ssize_t itemsize) noexcept nogil:
     """Choose the tile and the blocks; tell the memory that is needed."""
-    cdef Py_ssize_t lanes = lanes_of(itemsize), jobs
+    cdef Py_ssize_t lanes = lanes_of(itemsize), jobs, pixels = PIXELS
     p.taps = p.KH * p.KW
     p.depth = p.C * p.taps
     plan_tile(p, lanes)
     p.chunks = max(1, ceil_div(p.depth, CHUNK))
     p.chunk = max(1, ceil_div(p.C, p.chunks))
-    p.direct = not p.wide and never_overhangs(p)
-
-    if p.direct and is_pointwise(p):
+    if never_overhangs(p) and is_pointwise(p):
         # The image is one long row, which splits evenly whatever its width.
         p.OW *= p.OH
         p.W *= p.H
         p.OH = p.H = 1
         p.out_row = p.OW
+    # Vectors of pixels that are longer than a row would read on past its end, and x's.
+    p.direct = never_overhangs(p) and (not p.wide or (p.stride_w == 1 and p.OW >= lanes))
     # Blocks of pixels: some columns of some rows, or all of some images.
+    if p.wide:
+        pixels = max(PIXELS, WIDE_WINDOWS // max(1, p.C * p.stride_h * p.stride_w))
     p.col_blocks = ceil_div(p.OW, COLUMNS)
     p.cols = ceil_div(p.OW, p.col_blocks)
-    p.row_blocks = max(1, min(p.OH, ceil_div(p.OH * p.cols, PIXELS)))
+    p.row_blocks = max(1, min(p.OH, ceil_div(p.OH * p.cols, pixels)))
     p.rows = ceil_div(p.OH, p.row_blocks)
     p.images = 1
     if p.row_blocks == 1 and p.col_blocks == 1:
         p.images = max(1, min(PIXELS // (p.OH * p.OW), p.N * p.G // ENOUGH_JOBS))
-    plan_copy(p, itemsize, lanes)
+    plan_copy(p, itemsize)
     # A large dilation can make the copy large: take fewer rows, then fewer channels.
     while p.copy_plane * p.chunk * itemsize > LARGEST_COPY and (p.rows > 1 or p.chunk > 1):
         if p.rows > 1:
             p.rows = 1
         else:
             p.chunk = max(1, p.chunk // 2)
-        plan_copy(p, itemsize, lanes)
+        plan_copy(p, itemsize)
     p.row_blocks = ceil_div(p.OH, p.rows)
     p.chunks = max(1, ceil_div(p.C, p.chunk))
     p.image_blocks = ceil_div(p.N, p.images)
     jobs = p.G * p.image_blocks * p.row_blocks * p.col_blocks
     p.panel_groups = max(1, min(p.panels, ceil_div(ENOUGH_JOBS, max(jobs, 1))))
+    p.groups = max(1, min(p.G, jobs // ENOUGH_JOBS))
+    p.group_blocks = ceil_div(p.G, p.groups)
+    p.straight = (
+        p.chunks == 1 and p.out_col == 1 and (p.OW >= lanes or p.out_row == p.OW)
+    )
     p.resident = p.chunks == 1 or p.C * p.copy_plane * p.images * itemsize <= RESIDENT
 
     p.copy_size = 0
@@ -117,8 +125,10 @@ cdef inline void plan_correlation(Correlation* p, Py_ssize_t itemsize) noexcept 
     p.bias_size = aligned(p.G * p.panels * p.panel * itemsize)
     p.table_size = aligned(p.chunk * p.taps * sizeof(Py_ssize_t))
     if p.wide:
-        p.result_size = aligned(p.images * p.panel * p.span * itemsize)
-        p.edge_size = p.pixel_size = 0
+        p.span = p.images * p.rows * wide_width(p.cols, lanes)
+        p.result_size = aligned(p.panel * p.span * itemsize)
+        p.edge_size = 0
+        p.pixel_size = 2 * aligned(p.span // lanes * sizeof(Py_ssize_t))
     else:
         p.result_size = aligned(p.images * p.rows * p.cols * p.panel * itemsize)
         p.edge_size = aligned(p.panel * p.cols * itemsize)
@@ -143,10 +153,10 @@ cdef inline void plan_tile(Correlation* p, Py_ssize_t lanes) noexcept nogil:
     p.panel = ceil_div(p.OC, p.panels)
 
 
-cdef inline void plan_copy(Correlation* p, Py_ssize_t itemsize, Py_ssize_t lanes) noexcept nogil:
+cdef inline void plan_copy(Correlation* p, Py_ssize_t itemsize) noexcept nogil:
     """The layout of the padded copy, or of x itself, and the tables' steps."""
     cdef Py_ssize_t stride_h = p.stride_h, stride_w = p.stride_w
-    cdef Py_ssize_t dilation_h = p.dilation_h, dilation_w = p.dilation_w, width, by_row
+    cdef Py_ssize_t dilation_h = p.dilation_h, dilation_w = p.dilation_w
     if p.direct:
         p.row_gap = p.col_gap = 1
         p.copy_row = p.W
@@ -170,22 +180,10 @@ cdef inline void plan_copy(Correlation* p, Py_ssize_t itemsize, Py_ssize_t lanes
     dilation_w = dilation_w // p.col_gap if p.KW > 1 else 1
     p.copy_rows = (p.rows - 1) * stride_h + (p.KH - 1) * dilation_h + 1
     p.phase = 0
-    p.linear = False
     if p.wide:
         # The columns of each phase of the stride lie together: vectors of pixels load at once.
-        width = p.cols + (p.KW - 1) * dilation_w
-        by_row = wide_width(p.cols, lanes)
-        p.linear = (
-            stride_h == 1 and stride_w == 1
-            and wide_width(p.rows * width, lanes) < p.rows * by_row
-        )
-        if p.linear:
-            p.copy_row = p.phase = width
-            p.span = wide_width(p.rows * width, lanes)
-        else:
-            p.phase = by_row + (p.KW - 1) * dilation_w // stride_w
-            p.copy_row = p.phase * stride_w
-            p.span = p.rows * by_row
+        p.phase = p.cols + (p.KW - 1) * dilation_w // stride_w
+        p.copy_row = p.phase * stride_w
     else:
         p.copy_row = (p.cols - 1) * stride_w + (p.KW - 1) * dilation_w + 1
     p.copy_plane = p.copy_rows * p.copy_row
@@ -206,7 +204,7 @@ cdef inline void fill_tables(Correlation* p, real* tag) noexcept nogil:
         for kh in range(p.KH):
             for kw in range(p.KW):
                 col = kw * dilation_w
-                if p.wide:
+                if p.wide and not p.direct:
                     col = col % stride_w * p.phase + col // stride_w
                 p.k_offset[i] = c * p.copy_plane + kh * dilation_h * p.copy_row + col
                 i += 1

@@ -1,8 +1,6 @@
 """Window arithmetic and the padded copy that all kernels share. All inline: no module is made."""
 
-from libc.string cimport memcpy
-
-from tile cimport real
+from tile cimport copy_padded, real
 
 
 cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
@@ -91,34 +89,34 @@ cdef inline void copy_window(
     Py_ssize_t row, Py_ssize_t row_step, Py_ssize_t rows,
     Py_ssize_t col, Py_ssize_t col_step, Py_ssize_t cols,
 ) noexcept nogil:
-    """dst[i, j] = plane[row + i*row_step, col + j*col_step], zero outside the plane.
-
-    Rows of small images are copied by a loop: for 7 elements, memcpy's call takes longer.
-    """
-    cdef Py_ssize_t i, j, ih
+    """dst[i, j] = plane[row + i*row_step, col + j*col_step], zero outside the plane."""
+    cdef Py_ssize_t i, j
     cdef Py_ssize_t first = min(first_inside(col, col_step), cols)
     cdef Py_ssize_t end = max(end_inside(col, col_step, cols, W), first)
-    cdef const real* source
+    cdef Py_ssize_t top = min(first_inside(row, row_step), rows)
+    cdef Py_ssize_t bottom = max(end_inside(row, row_step, rows, H), top)
+    cdef const real* source = plane + (row + top * row_step) * W + col
+    if first == end:
+        bottom = top
     for i in range(rows):
-        ih = row + i * row_step
-        if ih < 0 or ih >= H or first == end:
+        if i < top or i >= bottom:
             for j in range(cols):
-                dst[j] = 0
+                dst[i * dst_step + j] = 0
+    dst += top * dst_step
+    if col_step == 1:
+        copy_padded(dst, dst_step, source + first, row_step * W, bottom - top,
+                    first, end - first, cols - end, H * W)
+        return
+    for i in range(top, bottom):
+        source = plane + (row + i * row_step) * W + col
+        for j in range(first):
+            dst[j] = 0
+        if col_step == 2:
+            for j in range(first, end):
+                dst[j] = source[2 * j]
         else:
-            for j in range(first):
-                dst[j] = 0
-            source = plane + ih * W + col
-            if col_step == 1 and end - first >= 64:
-                memcpy(dst + first, source + first, (end - first) * sizeof(real))
-            elif col_step == 1:
-                for j in range(first, end):
-                    dst[j] = source[j]
-            elif col_step == 2:
-                for j in range(first, end):
-                    dst[j] = source[2 * j]
-            else:
-                for j in range(first, end):
-                    dst[j] = source[j * col_step]
-            for j in range(end, cols):
-                dst[j] = 0
+            for j in range(first, end):
+                dst[j] = source[j * col_step]
+        for j in range(end, cols):
+            dst[j] = 0
         dst += dst_step

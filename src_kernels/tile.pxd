@@ -11,14 +11,28 @@ cdef extern from "tile.h" nogil:
                   const float*, Py_ssize_t, const float*, Py_ssize_t, float*, Py_ssize_t)
     void tile_f64(int, int, const double*, const Py_ssize_t*, const Py_ssize_t*, Py_ssize_t,
                   const double*, Py_ssize_t, const double*, Py_ssize_t, double*, Py_ssize_t)
-    void wide_tile_f32(int, int, const float*, const float*, const Py_ssize_t*, Py_ssize_t,
-                       const float*, const float*, Py_ssize_t, float*, Py_ssize_t)
-    void wide_tile_f64(int, int, const double*, const double*, const Py_ssize_t*, Py_ssize_t,
-                       const double*, const double*, Py_ssize_t, double*, Py_ssize_t)
+    void wide_tile_f32(int, int, const float*, const float*, const Py_ssize_t*, const Py_ssize_t*,
+                       Py_ssize_t, const float*, float*, Py_ssize_t, const Py_ssize_t*)
+    void wide_tile_f64(int, int, const double*, const double*, const Py_ssize_t*, const Py_ssize_t*,
+                       Py_ssize_t, const double*, double*, Py_ssize_t, const Py_ssize_t*)
+    void copy_row_f32(float*, const float*, Py_ssize_t)
+    void copy_row_f64(double*, const double*, Py_ssize_t)
+    void copy_padded_f32(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                         Py_ssize_t, Py_ssize_t, Py_ssize_t)
+    void copy_padded_f64(double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                         Py_ssize_t, Py_ssize_t, Py_ssize_t)
     void window_dots_f32(Py_ssize_t, const float*, Py_ssize_t, const float*, Py_ssize_t,
                          const Py_ssize_t*, Py_ssize_t, Py_ssize_t, float*)
     void window_dots_f64(Py_ssize_t, const double*, Py_ssize_t, const double*, Py_ssize_t,
                          const Py_ssize_t*, Py_ssize_t, Py_ssize_t, double*)
+    void add_shifted_f32(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                         Py_ssize_t, Py_ssize_t)
+    void add_shifted_f64(double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                         Py_ssize_t, Py_ssize_t)
+    float sum_rows_f32(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t)
+    double sum_rows_f64(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t)
+    void add_columns_f32(const float*, Py_ssize_t, float*)
+    void add_columns_f64(const double*, Py_ssize_t, double*)
     float dot_f32(const float*, const float*, Py_ssize_t)
     double dot_f64(const double*, const double*, Py_ssize_t)
     void pack_rows_f32(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t)
@@ -51,17 +65,47 @@ cdef inline void tile(
 
 
 cdef inline void wide_tile(
-    Py_ssize_t rows, Py_ssize_t vectors, const real* a, const real* b, const Py_ssize_t* b_offset,
-    Py_ssize_t depth, const real* bias, const real* init, Py_ssize_t init_step,
-    real* out, Py_ssize_t out_step,
+    Py_ssize_t rows, Py_ssize_t vectors, const real* a, const real* b, const Py_ssize_t* place,
+    const Py_ssize_t* k_offset, Py_ssize_t depth, const real* bias,
+    real* out, Py_ssize_t out_step, const Py_ssize_t* target,
 ) noexcept nogil:
-    """out[r, :] = (bias[r] or init[r, :]) + sum_k a[k*rows + r] * b[b_offset[k] + :]"""
+    """out[r, target[v] + :] = start + sum_k a[k*rows + r] * b[place[v] + k_offset[k] + :]"""
     if real is float:
-        wide_tile_f32(<int> rows, <int> vectors, a, b, b_offset, depth, bias, init, init_step,
-                      out, out_step)
+        wide_tile_f32(<int> rows, <int> vectors, a, b, place, k_offset, depth, bias,
+                      out, out_step, target)
     else:
-        wide_tile_f64(<int> rows, <int> vectors, a, b, b_offset, depth, bias, init, init_step,
-                      out, out_step)
+        wide_tile_f64(<int> rows, <int> vectors, a, b, place, k_offset, depth, bias,
+                      out, out_step, target)
+
+
+cdef inline void copy_row(real* dst, const real* src, Py_ssize_t count) noexcept nogil:
+    """dst[i] = src[i]"""
+    if real is float:
+        copy_row_f32(dst, src, count)
+    else:
+        copy_row_f64(dst, src, count)
+
+
+cdef inline void copy_padded(
+    real* dst, Py_ssize_t dst_step, const real* src, Py_ssize_t src_step,
+    Py_ssize_t rows, Py_ssize_t before, Py_ssize_t count, Py_ssize_t after, Py_ssize_t next,
+) noexcept nogil:
+    """dst[i, j] = src[i, j - before], and zeros before and after"""
+    if real is float:
+        copy_padded_f32(dst, dst_step, src, src_step, rows, before, count, after, next)
+    else:
+        copy_padded_f64(dst, dst_step, src, src_step, rows, before, count, after, next)
+
+
+cdef inline void add_shifted(
+    real* dst, Py_ssize_t count, const real* src, Py_ssize_t step, Py_ssize_t taps,
+    Py_ssize_t first, Py_ssize_t advance, Py_ssize_t limit,
+) noexcept nogil:
+    """dst[i] = sum_j src[j*step + i + first + j*advance], where that is inside its row"""
+    if real is float:
+        add_shifted_f32(dst, count, src, step, taps, first, advance, limit)
+    else:
+        add_shifted_f64(dst, count, src, step, taps, first, advance, limit)
 
 
 cdef inline void window_dots(
@@ -73,6 +117,24 @@ cdef inline void window_dots(
         window_dots_f32(rows, a, a_step, b, b_step, b_offset, count, width, sums)
     else:
         window_dots_f64(rows, a, a_step, b, b_step, b_offset, count, width, sums)
+
+
+cdef inline real sum_rows(
+    const real* a, Py_ssize_t a_step, Py_ssize_t count, Py_ssize_t width
+) noexcept nogil:
+    """The sum over i < count and j < width of a[i*a_step + j]."""
+    if real is float:
+        return sum_rows_f32(a, a_step, count, width)
+    else:
+        return sum_rows_f64(a, a_step, count, width)
+
+
+cdef inline void add_columns(const real* a, Py_ssize_t rows, real* sums) noexcept nogil:
+    """sums[j] += sum_i a[i, j], for j of two vectors"""
+    if real is float:
+        add_columns_f32(a, rows, sums)
+    else:
+        add_columns_f64(a, rows, sums)
 
 
 cdef inline real dot(const real* a, const real* b, Py_ssize_t depth) noexcept nogil:
