@@ -193,6 +193,8 @@ def torch_call(problem: Problem, arrays: dict[str, Any], num_threads: int) -> An
             "dense_backward_weight": lambda: (t["x"].T @ t["dout"], t["dout"].sum(0)),
         }
         return calls[problem.op]
+    if not isinstance(problem, WindowProblem):
+        return surrounding_call(problem, t)
     p: WindowProblem = problem
     top, bottom, left, right = p.padding
     if top != bottom or left != right:
@@ -230,6 +232,41 @@ def torch_call(problem: Problem, arrays: dict[str, Any], num_threads: int) -> An
     if p.op == "im2col":
         return lambda: F.unfold(t["x"], p.kernel_size, p.dilation, pad, p.stride)
     return None
+
+
+def surrounding_call(problem: Problem, t: dict[str, Any]) -> Any:
+    """What surrounds the products of a training step."""
+    import torch
+    import torch.nn.functional as F
+
+    aten = torch.ops.aten
+    if problem.op in ("adam_update", "sgd_update"):
+        value = t["value"].clone().requires_grad_()
+        value.grad = t["grad"]
+        kind = torch.optim.Adam if problem.op == "adam_update" else torch.optim.SGD
+        return kind([value], lr=1e-9, weight_decay=1e-9, fused=True).step
+    calls = {
+        "relu_forward": lambda: F.relu(t["x"]),
+        "relu_backward": lambda: aten.threshold_backward(t["dout"], t["y"], 0),
+        "sigmoid_forward": lambda: torch.sigmoid(t["x"]),
+        "sigmoid_backward": lambda: aten.sigmoid_backward(t["dout"], t["y"]),
+        "tanh_forward": lambda: torch.tanh(t["x"]),
+        "tanh_backward": lambda: aten.tanh_backward(t["dout"], t["y"]),
+        "softmax_cross_entropy_forward": lambda: F.cross_entropy(t["scores"], t["labels"]),
+        "squared_norm": lambda: torch.dot(t["x"], t["x"]),
+        "batch_norm_forward": lambda: torch.native_batch_norm(
+            t["x"], t["gamma"], t["beta"], None, None, True, 0.0, 1e-5
+        ),
+        "batch_norm_inference": lambda: F.batch_norm(
+            t["x"], t["mean"], t["var"], t["gamma"], t["beta"]
+        ),
+        "batch_norm_backward": lambda: aten.native_batch_norm_backward(
+            t["dout"], t["x"], t["gamma"], None, None, t["mean"], t["var"], True, 1e-5,
+            [True, True, True],
+        ),
+        "dropout_forward": lambda: F.dropout(t["x"]),
+    }  # fmt: skip
+    return calls.get(problem.op)
 
 
 def line(row: dict[str, Any]) -> str:

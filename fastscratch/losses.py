@@ -1,10 +1,13 @@
 """Losses: one number for a batch of scores and targets, and its gradient by the scores."""
 
+import math
 from typing import Literal
 
 import numpy as np
 
+from fastscratch import ops
 from fastscratch.errors import ArgumentError, DtypeError, ShapeError, TrainingError
+from fastscratch.ops.losses import mean_loss
 from fastscratch.types import Array
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -130,52 +133,65 @@ class SoftmaxCrossEntropy(Loss):
     def _forward(self, scores: Array, targets: Array) -> float:
         if scores.ndim != 2:
             raise ShapeError(f"{self._title}: scores must have shape (N, C), got {scores.shape}")
-        self._check_targets(scores, targets)
+        if targets.shape == scores.shape:
+            self._check_probabilities(targets)
+            ones = targets == 1
+            if not np.count_nonzero(ones) == np.count_nonzero(targets) == len(targets):
+                return self._forward_soft(scores, targets)
+            targets = ones.argmax(axis=1)
+        self._check_labels(scores, targets)
+        probabilities, losses = ops.softmax_cross_entropy_forward(scores, targets)
+        self._saved = (probabilities, targets)
+        loss = mean_loss(losses)
+        if math.isnan(loss):  # looked for here only: a label that is no class makes it NaN
+            self._check_range(targets, scores.shape[1])
+        return loss
+
+    def _forward_soft(self, scores: Array, targets: Array) -> float:
+        """Targets that are probabilities: the plain formula."""
         shifted = scores - scores.max(axis=1, keepdims=True)
         log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        self._saved = (log_p, targets)
-        if targets.ndim == 1:
-            return -float(log_p[np.arange(len(targets)), targets].mean(dtype=np.float64))
+        self._saved = (np.exp(log_p), targets)
         return -float((targets * log_p).sum(axis=1).mean(dtype=np.float64))
 
     def _backward(self) -> Array:
         assert self._saved is not None
-        log_p, targets = self._saved
-        dout = np.exp(log_p)
+        probabilities, targets = self._saved
         if targets.ndim == 1:
-            dout[np.arange(len(targets)), targets] -= 1
-        else:
-            dout -= targets
+            return ops.softmax_cross_entropy_backward(probabilities, targets)
+        dout: Array = probabilities - targets.astype(probabilities.dtype, copy=False)
         dout /= len(targets)
         return dout
 
-    def _check_targets(self, scores: Array, targets: Array) -> None:
-        samples, classes = scores.shape
-        if targets.shape == (samples,):
-            if targets.dtype.kind not in "iu":
-                raise DtypeError(
-                    f"{self._title}: targets of shape (N,) are class numbers and must be integers, "
-                    f"got {targets.dtype}; convert them, for example t.astype(np.int64)"
-                )
-            low, high = targets.min(), targets.max()
-            if low < 0 or high >= classes:
-                raise ArgumentError(
-                    f"{self._title}: class numbers must be in 0..{classes - 1}, got "
-                    f"{low if low < 0 else high}"
-                )
-        elif targets.shape == scores.shape:
-            if targets.dtype.kind not in "fiub":
-                raise DtypeError(f"{self._title}: targets must be numbers, got {targets.dtype}")
-            sums = targets.sum(axis=1)
-            if not (targets.min() >= 0 and np.abs(sums - 1).max() <= 1e-3):
-                raise ArgumentError(
-                    f"{self._title}: targets of shape (N, C) are probabilities: each row must be "
-                    "0 or more and sum to 1"
-                )
-        else:
+    def _check_labels(self, scores: Array, targets: Array) -> None:
+        samples = len(scores)
+        if targets.shape != (samples,):
             raise ShapeError(
                 f"{self._title}: for scores of shape {scores.shape} targets are class numbers "
                 f"({samples},) or probabilities {scores.shape}, got {targets.shape}"
+            )
+        if targets.dtype.kind not in "iu":
+            raise DtypeError(
+                f"{self._title}: targets of shape (N,) are class numbers and must be integers, "
+                f"got {targets.dtype}; convert them, for example t.astype(np.int64)"
+            )
+
+    def _check_range(self, targets: Array, classes: int) -> None:
+        low, high = targets.min(), targets.max()
+        if low < 0 or high >= classes:
+            raise ArgumentError(
+                f"{self._title}: class numbers must be in 0..{classes - 1}, got "
+                f"{low if low < 0 else high}"
+            )
+
+    def _check_probabilities(self, targets: Array) -> None:
+        if targets.dtype.kind not in "fiub":
+            raise DtypeError(f"{self._title}: targets must be numbers, got {targets.dtype}")
+        sums = targets.sum(axis=1)
+        if not (targets.min() >= 0 and np.abs(sums - 1).max() <= 1e-3):
+            raise ArgumentError(
+                f"{self._title}: targets of shape (N, C) are probabilities: each row must be "
+                "0 or more and sum to 1"
             )
 
 

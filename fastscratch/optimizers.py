@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastscratch import ops
 from fastscratch.errors import ArgumentError, ShapeError, TrainingError
 from fastscratch.layers.flat_parameters import BLOCK, FlatParameters, Segment, aligned_zeros
 from fastscratch.types import Array
@@ -96,7 +97,9 @@ class Optimizer:
             self._bind(flat)
         flat.check_current()
         self.t += 1
-        self._begin_step()
+        self._update_all(flat)
+
+    def _update_all(self, flat: FlatParameters) -> None:
         for block, decay in flat.blocks():
             value, grad = flat.value[block], flat.grad[block]
             scratch = self._scratch[: value.size]
@@ -106,9 +109,6 @@ class Optimizer:
                 with_decay += grad
                 grad = with_decay
             self._update(block, value, grad, scratch)
-
-    def _begin_step(self) -> None:
-        pass
 
     def _update(self, block: slice, value: Array, grad: Array, scratch: Array) -> None:
         raise NotImplementedError
@@ -216,7 +216,22 @@ class Optimizer:
         self.t, self.lr = int(state["t"]), float(state["lr"])
 
 
-class SGD(Optimizer):
+class _Compiled(Optimizer):
+    """Base of the optimizers whose update is an operation over the whole buffer."""
+
+    def _update_all(self, flat: FlatParameters) -> None:
+        stop = flat.decay_stop if self.weight_decay else flat.value.size
+        parts = ((slice(0, stop), self.weight_decay), (slice(stop, flat.value.size), 0.0))
+        for part, decay in parts:
+            if part.start < part.stop:
+                state = [self._state[slot][part] for slot in self.slots]
+                self._update_part(flat.value[part], flat.grad[part], state, decay)
+
+    def _update_part(self, value: Array, grad: Array, state: list[Array], decay: float) -> None:
+        raise NotImplementedError
+
+
+class SGD(_Compiled):
     """``w -= lr*g``.
 
     Parameters
@@ -233,12 +248,11 @@ class SGD(Optimizer):
     def __init__(self, lr: float = 0.01, *, weight_decay: float = 0.0) -> None:
         super().__init__(lr, weight_decay=weight_decay)
 
-    def _update(self, block: slice, value: Array, grad: Array, scratch: Array) -> None:
-        np.multiply(grad, self.lr, out=scratch)
-        value -= scratch
+    def _update_part(self, value: Array, grad: Array, state: list[Array], decay: float) -> None:
+        ops.sgd_update(value, grad, lr=self.lr, weight_decay=decay)
 
 
-class Momentum(Optimizer):
+class Momentum(_Compiled):
     """Steps that keep a share of the step before.
 
     ``velocity="step"``, the book's form: ``v = momentum*v - lr*g; w += v``.
@@ -280,20 +294,14 @@ class Momentum(Optimizer):
         self.momentum = momentum
         self.velocity = velocity
 
-    def _update(self, block: slice, value: Array, grad: Array, scratch: Array) -> None:
-        v = self._state["velocity"][block]
-        v *= self.momentum
-        if self.velocity == "step":
-            np.multiply(grad, self.lr, out=scratch)
-            v -= scratch
-            value += v
-        else:
-            v += grad
-            np.multiply(v, self.lr, out=scratch)
-            value -= scratch
+    def _update_part(self, value: Array, grad: Array, state: list[Array], decay: float) -> None:
+        gain, step = (-self.lr, 1.0) if self.velocity == "step" else (1.0, -self.lr)
+        ops.momentum_update(
+            value, state[0], grad, momentum=self.momentum, gain=gain, step=step, weight_decay=decay
+        )
 
 
-class Adam(Optimizer):
+class Adam(_Compiled):
     """Steps scaled by running means of the gradient and of its square, free of their bias.
 
     ``m = beta1*m + (1 - beta1)*g``, ``v = beta2*v + (1 - beta2)*g*g``, and, with ``t`` counted from
@@ -337,25 +345,12 @@ class Adam(Optimizer):
         self.beta2 = beta2
         self.eps = eps
 
-    def _begin_step(self) -> None:
-        self._m_rate = self.lr / (1 - self.beta1**self.t)
-        self._v_scale = 1 / (1 - self.beta2**self.t)
-
-    def _update(self, block: slice, value: Array, grad: Array, scratch: Array) -> None:
-        m, v = self._state["m"][block], self._state["v"][block]
-        np.multiply(grad, 1 - self.beta1, out=scratch)
-        m *= self.beta1
-        m += scratch
-        np.multiply(grad, grad, out=scratch)
-        scratch *= 1 - self.beta2
-        v *= self.beta2
-        v += scratch
-        np.multiply(v, self._v_scale, out=scratch)
-        np.sqrt(scratch, out=scratch)
-        scratch += self.eps
-        np.divide(m, scratch, out=scratch)
-        scratch *= self._m_rate
-        value -= scratch
+    def _update_part(self, value: Array, grad: Array, state: list[Array], decay: float) -> None:
+        m, v = state
+        ops.adam_update(
+            value, m, v, grad, t=self.t, lr=self.lr, beta1=self.beta1, beta2=self.beta2,
+            eps=self.eps, weight_decay=decay,
+        )  # fmt: skip
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "momentum": Momentum, "adam": Adam}

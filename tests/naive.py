@@ -186,3 +186,145 @@ def dense_backward_weight(p, dout, x):
         for i in range(p.in_features):
             dw[i][o] += x[n][i] * dout[n][o]
     return {"dw": dw, "db": db}
+
+
+def flat(array):
+    """The elements of nested lists in order."""
+    if not isinstance(array, list):
+        return [array]
+    return [element for inner in array for element in flat(inner)]
+
+
+def relu_forward(p, x):
+    return {"y": [v if v > 0 or math.isnan(v) else 0.0 for v in flat(x)]}
+
+
+def relu_backward(p, dout, y):
+    return {"dx": [d if v > 0 else 0.0 for d, v in zip(flat(dout), flat(y), strict=True)]}
+
+
+def sigmoid_forward(p, x):
+    def sigmoid(v):
+        return 1 / (1 + math.exp(-v)) if v > 0 else 1 - 1 / (1 + math.exp(v))
+
+    return {"y": [v if math.isnan(v) else sigmoid(v) for v in flat(x)]}
+
+
+def sigmoid_backward(p, dout, y):
+    return {"dx": [d * v * (1 - v) for d, v in zip(flat(dout), flat(y), strict=True)]}
+
+
+def tanh_forward(p, x):
+    return {"y": [math.tanh(v) for v in flat(x)]}
+
+
+def tanh_backward(p, dout, y):
+    return {"dx": [d * (1 - v * v) for d, v in zip(flat(dout), flat(y), strict=True)]}
+
+
+def softmax_cross_entropy_forward(p, scores, labels):
+    probabilities, losses = [], []
+    for row, label in zip(scores, labels, strict=True):
+        powers = [math.exp(score) for score in row]
+        probabilities.append([power / sum(powers) for power in powers])
+        own = probabilities[-1][label] if 0 <= label < p.C else math.nan
+        losses.append(-math.log(own))
+    return {"probabilities": probabilities, "losses": losses}
+
+
+def softmax_cross_entropy_backward(p, probabilities, labels):
+    return {
+        "dscores": [
+            [(share - (c == label)) / p.N for c, share in enumerate(row)]
+            for row, label in zip(probabilities, labels, strict=True)
+        ]
+    }
+
+
+def sgd_update(p, value, grad, rates):
+    lr, decay = rates
+    return {
+        "value": [w - lr * (g + decay * w) for w, g in zip(flat(value), flat(grad), strict=True)]
+    }
+
+
+def momentum_update(p, value, velocity, grad, rates):
+    momentum, gain, step, decay = rates
+    velocities, values = [], []
+    for w, v, g in zip(flat(value), flat(velocity), flat(grad), strict=True):
+        velocities.append(momentum * v + gain * (g + decay * w))
+        values.append(w + step * velocities[-1])
+    return {"value": values, "velocity": velocities}
+
+
+def adam_update(p, value, m, v, grad, rates):
+    beta1, beta2, rate, scale, eps, decay = rates
+    values, means, squares = [], [], []
+    for w, mean, square, g in zip(flat(value), flat(m), flat(v), flat(grad), strict=True):
+        g += decay * w
+        means.append(beta1 * mean + (1 - beta1) * g)
+        squares.append(beta2 * square + (1 - beta2) * g**2)
+        values.append(w - rate * means[-1] / (math.sqrt(scale * squares[-1]) + eps))
+    return {"value": values, "m": means, "v": squares}
+
+
+def squared_norm(p, x):
+    elements = flat(x)
+    starts = range(0, len(elements), 8192)
+    return {"sums": [sum(v * v for v in elements[i : i + 8192]) for i in starts]}
+
+
+def batch_norm_inference(p, x, gamma, beta, mean, var, eps):
+    return {
+        "y": [
+            gamma[c] * (v - mean[c]) / math.sqrt(var[c] + eps[0]) + beta[c]
+            for sample in x for c in range(p.C) for v in sample[c]
+        ]
+    }  # fmt: skip
+
+
+def batch_norm_forward(p, x, gamma, beta, eps):
+    mean, var = [], []
+    for c in range(p.C):
+        pixels = [v for sample in x for v in sample[c]]
+        mean.append(sum(pixels) / max(len(pixels), 1))
+        var.append(sum((v - mean[c]) ** 2 for v in pixels) / max(len(pixels), 1))
+    return batch_norm_inference(p, x, gamma, beta, mean, var, eps) | {"mean": mean, "var": var}
+
+
+def batch_norm_backward(p, dout, x, gamma, mean, var, eps):
+    """From the derivatives of mean and variance, one after the other, as the paper's list has it.
+
+    The mean and variance given need not be x's own: what sum(x - mean) adds is left out.
+    """
+    dx, dgamma, dbeta = zeros(p.N, p.C, p.S), zeros(p.C), zeros(p.C)
+    count = p.N * p.S
+    for c in range(p.C):
+        std = math.sqrt(var[c] + eps[0])
+        places = list(product(range(p.N), range(p.S)))
+        for n, i in places:
+            dbeta[c] += dout[n][c][i]
+            dgamma[c] += dout[n][c][i] * (x[n][c][i] - mean[c]) / std
+        dvar = -gamma[c] * dgamma[c] / (2 * std**2)
+        dmean = -gamma[c] * dbeta[c] / std
+        for n, i in places:
+            through_var = dvar * 2 * (x[n][c][i] - mean[c]) / count
+            dx[n][c][i] = gamma[c] * dout[n][c][i] / std + through_var + dmean / count
+    return {"dx": dx, "dgamma": dgamma, "dbeta": dbeta}
+
+
+def mixed(word):
+    for shift, factor in ((16, 0x21F0AAAD), (15, 0xD35A2D97)):
+        word = (word ^ (word >> shift)) * factor % 2**32
+    return word ^ (word >> 15)
+
+
+def dropout_forward(p, x, key, ratio):
+    def kept(place):
+        return mixed(mixed(place ^ key[0]) ^ key[1]) >= ratio[0] * 2**32
+
+    return {"y": [v / (1 - ratio[0]) if kept(i) else 0.0 for i, v in enumerate(flat(x))]}
+
+
+def dropout_backward(p, dout, key, ratio):
+    return {"dx": dropout_forward(p, dout, key, ratio)["y"]}

@@ -8,6 +8,15 @@ from fastscratch import ops
 from fastscratch.kernels.problem import WindowProblem
 from fastscratch.testing import find_case, make_inputs, reference_outputs
 
+OF_OTHER_FORM = (
+    "sigmoid_forward", "tanh_forward",  # round small integers
+    "softmax_cross_entropy_forward", "softmax_cross_entropy_backward",  # take class numbers
+    "sgd_update", "momentum_update", "adam_update",  # write to what they are given
+    "squared_norm", "batch_norm_forward", "batch_norm_inference", "batch_norm_backward",
+    "dropout_forward", "dropout_backward",
+)  # fmt: skip
+"""Operations whose public functions do not fit these tests, and have their own in tests/ops."""
+
 SAMPLES = {
     "conv2d_forward": "asymmetric_strided",
     "conv2d_backward_input": "grouped_dilated",
@@ -21,6 +30,10 @@ SAMPLES = {
     "dense_backward_weight": "small",
     "im2col": "asymmetric",
     "col2im": "dilated_strided",
+    "relu_forward": "image",
+    "relu_backward": "image",
+    "sigmoid_backward": "image",
+    "tanh_backward": "image",
 }
 
 

@@ -1,7 +1,11 @@
 """Every operation through PyTorch: the judge from outside. Who imports it is skipped without."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+
+from fastscratch.kernels.problem import DROPOUT_OPS, UPDATE_OPS
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch, the outside judge, is not installed: pip install torch==2.13.0"
@@ -14,7 +18,10 @@ torch.set_num_threads(1)
 def run(p, inputs):
     """The outputs of a problem, by name, computed by PyTorch in the dtype of the inputs."""
     tensors = {name: torch.tensor(array) for name, array in inputs.items()}
-    if p.op.startswith("dense"):
+    if p.op in AROUND:
+        surrounding: Any = AROUND[p.op]
+        outputs = surrounding(p, **tensors)
+    elif p.op.startswith("dense"):
         outputs = _dense(p, **tensors)
     elif p.op.startswith("conv2d"):
         outputs = _conv2d(p, **tensors)
@@ -29,8 +36,10 @@ def run(p, inputs):
 
 def unsupported(p):
     """Why PyTorch cannot pose this problem; empty if it can."""
-    if p.op.startswith("dense"):
-        return ""
+    if p.op.startswith("dense") or p.op in AROUND:
+        return "it normalises no empty batch" if "batch_norm" in p.op and not p.size else ""
+    if p.op in (*UPDATE_OPS, *DROPOUT_OPS):
+        return "it has no such call, or other masks; tests of optimizers and dropout compare"
     if p.N == 0 and p.op in ("im2col", "col2im"):
         return "unfold takes no empty batch"
     if p.op.startswith("avg_pool2d"):
@@ -124,3 +133,54 @@ def _columns(p, x=None, columns=None):
         (p.H + top + bottom, p.W + left + right), p.kernel_size, p.dilation, 0, p.stride,
     )  # fmt: skip
     return {"x": folded[:, :, top : top + p.H, left : left + p.W]}
+
+
+def _cross_entropy(p, scores, labels):
+    return {
+        "probabilities": scores.softmax(1),
+        "losses": F.cross_entropy(scores, labels, reduction="none"),
+    }
+
+
+def _batch_norm(p, x, gamma, beta, eps, mean=None, var=None):
+    given = mean is not None
+    y = F.batch_norm(x, mean, var, gamma, beta, eps=eps.item()) if given else None
+    if given:
+        return {"y": y}
+    y, mean, _ = torch.native_batch_norm(x, gamma, beta, None, None, True, 0.0, eps.item())
+    return {"y": y, "mean": mean, "var": x.var((0, 2), correction=0)}
+
+
+def _batch_norm_backward(p, dout, x, gamma, mean, var, eps):
+    gradients = torch.ops.aten.native_batch_norm_backward(
+        dout, x, gamma, None, None, mean, 1 / (var + eps.to(var.dtype)).sqrt(), True, eps.item(),
+        [True, True, True],
+    )  # fmt: skip
+    return dict(zip(("dx", "dgamma", "dbeta"), gradients, strict=True))
+
+
+def _descend(p, value, grad, rates):
+    w = value.clone().requires_grad_()
+    w.grad = grad.clone()
+    torch.optim.SGD([w], lr=rates[0].item(), weight_decay=rates[1].item()).step()
+    return {"value": w}
+
+
+aten = torch.ops.aten
+AROUND = {
+    "relu_forward": lambda p, x: {"y": F.relu(x)},
+    "relu_backward": lambda p, dout, y: {"dx": aten.threshold_backward(dout, y, 0)},
+    "sigmoid_forward": lambda p, x: {"y": torch.sigmoid(x)},
+    "sigmoid_backward": lambda p, dout, y: {"dx": aten.sigmoid_backward(dout, y)},
+    "tanh_forward": lambda p, x: {"y": torch.tanh(x)},
+    "tanh_backward": lambda p, dout, y: {"dx": aten.tanh_backward(dout, y)},
+    "softmax_cross_entropy_forward": _cross_entropy,
+    "softmax_cross_entropy_backward": lambda p, probabilities, labels: {
+        "dscores": (probabilities - F.one_hot(labels, p.C)) / max(p.N, 1)
+    },
+    "sgd_update": _descend,
+    "batch_norm_forward": _batch_norm,
+    "batch_norm_inference": _batch_norm,
+    "batch_norm_backward": _batch_norm_backward,
+}
+"""What surrounds the products of a training step."""

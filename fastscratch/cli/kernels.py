@@ -6,7 +6,9 @@ from typing import Any
 
 from fastscratch.cli.options import positive_int
 
-SHAPES = {"conv2d": "mnist_c1", "pool2d": "mnist_pool", "dense": "cnn_hidden", "im2col": "mnist_c1"}
+SHAPES = {"conv2d": "mnist_c1", "pool2d": "mnist_pool", "dense": "cnn_hidden", "im2col": "mnist_c1",
+          "activations": "mnist_map", "losses": "mnist_scores", "optimizers": "cnn",
+          "batch_norm": "mnist_map", "dropout": "cnn_hidden"}  # fmt: skip
 """The shape at which an operation is timed unless a problem is given, by the operation's file."""
 
 _SECONDS = 0.2
@@ -97,19 +99,17 @@ def _names(op: str) -> list[str]:
 
 def time_versions(problem: Any, threads: int, seconds: float) -> dict[str, float | str]:
     """Seconds of the fastest call of each version of an operation, or why it has none."""
-    import numpy as np
     from threadpoolctl import threadpool_limits
 
     from fastscratch.dispatch.choose import candidates, worthwhile_threads
     from fastscratch.kernels.catalogue import backend_reason, find_op
     from fastscratch.testing import make_inputs
+    from fastscratch.testing.inputs import empty_outputs
 
     spec = find_op(problem.op)
     inputs = make_inputs(problem)
-    arrays = [
-        inputs[name] if array.role == "in" else np.empty(array.shape, array.dtype)
-        for name, array in spec.arrays(problem).items()
-    ]
+    every = inputs | empty_outputs(problem, inputs)
+    arrays = [every[name] for name in spec.arrays(problem)]
     times: dict[str, float | str] = {}
     with threadpool_limits(threads, user_api="blas"):  # the reference, too, keeps to the number
         for implementation, reason in candidates(problem):

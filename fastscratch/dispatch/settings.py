@@ -16,6 +16,7 @@ from weakref import WeakSet
 
 import numpy as np
 
+from fastscratch.dispatch.buffers import Buffers
 from fastscratch.dispatch.machine import default_num_threads
 from fastscratch.errors import ArgumentError, BackendUnavailableError
 from fastscratch.kernels.catalogue import OPS, backend_reason, find_op
@@ -50,6 +51,8 @@ class Settings:
         What an algorithm may cost in accuracy, to be chosen without being named.
     journal : Journal or None
         Where `record_choices` wants to see each new plan.
+    buffers : Buffers or None
+        Where `reuse_buffers` keeps the arrays that operations return.
     plans : dict
         What was decided so far.
     """
@@ -62,6 +65,7 @@ class Settings:
     environment_per_op: PerOp = ()
     accuracy: str = "default"
     journal: Journal | None = field(default=None, compare=False)
+    buffers: Buffers | None = field(default=None, compare=False)
     plans: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -202,6 +206,35 @@ def record_choices() -> Iterator[Choices]:
     _journals.add(journal)
     with _changed(lambda old: {"journal": journal}):
         yield journal.choices
+
+
+@contextmanager
+def reuse_buffers() -> Iterator[None]:
+    """Let operations return arrays that they returned before, once nobody holds them any more.
+
+    Inside the block a training step allocates what it needs once. An array that the caller still
+    holds, or a view of it, is never handed out again, so that nothing changes but the time.
+
+    Examples
+    --------
+    >>> import numpy as np, fastscratch as fs
+    >>> with reuse_buffers():
+    ...     y = fs.ops.relu_forward(np.array([-1.0, 2.0]))
+    >>> y
+    array([0., 2.])
+    """
+    # With a journal of its own: plans that hold buffers must not outlive the block.
+    outer = current_settings().journal
+    journal = Journal()
+    if outer is not None:
+        journal.choices = outer.choices
+    buffers = Buffers()
+    _journals.add(journal)
+    try:
+        with _changed(lambda old: {"journal": journal, "buffers": buffers}):
+            yield
+    finally:
+        buffers.clear()
 
 
 def set_num_threads(num_threads: int) -> None:

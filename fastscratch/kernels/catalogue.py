@@ -5,17 +5,26 @@ Dispatch, the tests' grid, the kernel checker and the benchmarks are all driven 
 
 import importlib
 import inspect
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from fastscratch.errors import ArgumentError, BackendUnavailableError
+from fastscratch.kernels import arrays as around
 from fastscratch.kernels.algorithms import ALGORITHMS, TRANSFORMED, Algorithm
+from fastscratch.kernels.arrays import ArraySpec
+from fastscratch.kernels.arrays import one_array as _array
 from fastscratch.kernels.geometry import argmax_dtype
-from fastscratch.kernels.problem import DTYPES, DenseProblem, Problem, WindowProblem
+from fastscratch.kernels.problem import (
+    CHANNEL_OPS,
+    DENSE_OPS,
+    ELEMENT_OPS,
+    ChannelsProblem,
+    DenseProblem,
+    ElementsProblem,
+    Problem,
+    WindowProblem,
+)
 
 KERNEL_ABI = 1
 """Names the contract of kernels: their signatures, and what they may assume and must not do."""
@@ -28,19 +37,6 @@ BACKENDS = {
 """The built-in backends, best first, and the package that holds each one's kernels."""
 
 Kernel = Callable[..., None]
-
-
-class ArraySpec(NamedTuple):
-    """One array argument of a kernel."""
-
-    role: Literal["in", "out"]
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        return math.prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -100,6 +96,8 @@ class OpSpec:
         From a problem to the number of floating-point operations.
     implementations : list of Implementation
         Best first, the reference last; kernels from outside stand behind it.
+    rounds : bool
+        Whether small integers are rounded, too: by a division, a root, an exponential.
     """
 
     name: str
@@ -109,6 +107,7 @@ class OpSpec:
     terms: Callable[[Any], int]
     flops: Callable[[Any], int]
     implementations: list[Implementation]
+    rounds: bool = False
 
     def arguments(self, problem: Problem) -> tuple[Any, ...]:
         """The kernel's arguments after its arrays, but for ``num_threads``."""
@@ -133,10 +132,19 @@ class OpSpec:
     @property
     def kernel_parameters(self) -> tuple[str, ...]:
         """Names of all the kernel's positional arguments."""
+        return (*self.array_names, *self.parameters, "num_threads")
+
+    @property
+    def array_names(self) -> tuple[str, ...]:
+        """Names of the kernel's arrays."""
         sample: Problem = WindowProblem(self.name, "f32", 1, 1, 1, 1, (1, 1), OC=1)
-        if self.module == "dense":
+        if self.name in DENSE_OPS:
             sample = DenseProblem(self.name, "f32", 1, 1, 1)
-        return (*self.arrays(sample), *self.parameters, "num_threads")
+        elif self.name in ELEMENT_OPS:
+            sample = ElementsProblem(self.name, "f32", (1,))
+        elif self.name in CHANNEL_OPS:
+            sample = ChannelsProblem(self.name, "f32", 1, 1)
+        return tuple(self.arrays(sample))
 
 
 def find_op(name: str) -> OpSpec:
@@ -208,10 +216,6 @@ def _check_signature(spec: OpSpec, function: Kernel) -> None:
         raise ArgumentError(
             f"register_kernel: the function takes {signature}, expected {spec.signature}: {error}"
         ) from None
-
-
-def _array(role: Literal["in", "out"], dtype: str, *shape: int) -> ArraySpec:
-    return ArraySpec(role, shape, DTYPES[dtype])
 
 
 def _conv_shapes(p: WindowProblem) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -336,6 +340,10 @@ def _dense_flops(p: DenseProblem) -> int:
     return 2 * p.N * p.in_features * p.out_features
 
 
+_SLOPE_TERMS = 60
+"""The largest dout*(1 - y*y) is of about this size where both are standard normal."""
+_EXP_FLOPS = 20
+"""An exponential and a division, counted as so many operations."""
 _WINDOW = ("stride", "padding", "dilation")
 _POOL = ("kernel_size", "stride", "padding")
 
@@ -347,6 +355,7 @@ def _op(
     arrays: Callable[[Any], dict[str, ArraySpec]],
     terms: Callable[[Any], int],
     flops: Callable[[Any], int],
+    rounds: bool = False,
 ) -> OpSpec:
     implementations = []
     for backend, package in BACKENDS.items():
@@ -359,7 +368,7 @@ def _op(
         # The reference is the definition, not one algorithm among several.
         direct = f"{backend}:direct" if name in TRANSFORMED and backend != "numpy" else backend
         implementations.append(Implementation(name, direct, f"{package}.{module}"))
-    return OpSpec(name, module, parameters, arrays, terms, flops, implementations)
+    return OpSpec(name, module, parameters, arrays, terms, flops, implementations, rounds)
 
 
 OPS: dict[str, OpSpec] = {
@@ -387,5 +396,39 @@ OPS: dict[str, OpSpec] = {
             lambda p: p.N, _dense_flops),
         _op("im2col", "im2col", ("kernel_size", *_WINDOW), _im2col, lambda p: 0, lambda p: 0),
         _op("col2im", "im2col", ("kernel_size", *_WINDOW), _col2im, _window, _elements),
+        _op("relu_forward", "activations", (), around.elementwise,
+            lambda p: 0, lambda p: p.size),
+        _op("relu_backward", "activations", (), around.elementwise_backward,
+            lambda p: 0, lambda p: p.size),
+        _op("sigmoid_forward", "activations", (), around.elementwise,
+            lambda p: 1, lambda p: _EXP_FLOPS * p.size, rounds=True),
+        _op("sigmoid_backward", "activations", (), around.elementwise_backward,
+            lambda p: _SLOPE_TERMS, lambda p: 3 * p.size),
+        _op("tanh_forward", "activations", (), around.elementwise,
+            lambda p: 1, lambda p: _EXP_FLOPS * p.size, rounds=True),
+        _op("tanh_backward", "activations", (), around.elementwise_backward,
+            lambda p: _SLOPE_TERMS, lambda p: 3 * p.size),
+        _op("softmax_cross_entropy_forward", "losses", (), around.losses_forward,
+            lambda p: 8, lambda p: _EXP_FLOPS * p.size, rounds=True),
+        _op("softmax_cross_entropy_backward", "losses", (), around.losses_backward,
+            lambda p: 1, lambda p: p.size, rounds=True),
+        _op("sgd_update", "optimizers", (), around.update_of(rates=2),
+            lambda p: 4, lambda p: 4 * p.size),
+        _op("momentum_update", "optimizers", (), around.update_of("velocity", rates=4),
+            lambda p: 8, lambda p: 7 * p.size),
+        _op("adam_update", "optimizers", (), around.update_of("m", "v", rates=6),
+            lambda p: 8, lambda p: 14 * p.size, rounds=True),
+        _op("squared_norm", "optimizers", (), around.partial_sums,
+            lambda p: min(around.SUMMED, p.size), lambda p: 2 * p.size),
+        _op("batch_norm_forward", "batch_norm", (), around.channels_forward,
+            lambda p: 8, lambda p: 7 * p.size, rounds=True),
+        _op("batch_norm_inference", "batch_norm", (), around.channels_inference,
+            lambda p: 8, lambda p: 2 * p.size, rounds=True),
+        _op("batch_norm_backward", "batch_norm", (), around.channels_backward,
+            lambda p: 64 + p.N * p.S, lambda p: 9 * p.size, rounds=True),
+        _op("dropout_forward", "dropout", (), around.masked_forward,
+            lambda p: 1, lambda p: 10 * p.size),
+        _op("dropout_backward", "dropout", (), around.masked_backward,
+            lambda p: 1, lambda p: 10 * p.size),
     )
 }  # fmt: skip

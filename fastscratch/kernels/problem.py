@@ -5,6 +5,11 @@ A problem is everything that matters to the choice and the speed of a kernel, an
     conv2d_forward:f32:n8c64h56w56:oc128k3s2p1
     max_pool2d_backward:f64:n2c3h7w9:k3x2s2p1x0ceil
     dense_forward:f32:n100i784:o50
+    relu_forward:f32:n100x30x24x24
+    batch_norm_forward:f32:n100c30s576
+
+Operations on single elements are posed by the shape of their arrays, whatever its axes mean; those
+on rows (N, C), and on channels (N, C, S) with S pixels, by these extents, ``s`` left out at 1.
 
 Pairs are ``h x w`` and shrink to one number where both agree; padding is one number, ``h x w`` or
 ``top x bottom x left x right``. ``d`` (dilation) and ``g`` (groups) are left out at 1, and a word
@@ -12,6 +17,7 @@ closes the form where windows do not fit exactly (``floor``, ``ceil``) or where 
 leaves the padding out of its divisor (``nopad``).
 """
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +36,58 @@ CONV_OPS = ("conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight")
 MAX_POOL_OPS = ("max_pool2d_forward", "max_pool2d_backward")
 AVG_POOL_OPS = ("avg_pool2d_forward", "avg_pool2d_backward")
 COLUMN_OPS = ("im2col", "col2im")
+ACTIVATION_OPS = (
+    "relu_forward", "relu_backward", "sigmoid_forward", "sigmoid_backward",
+    "tanh_forward", "tanh_backward",
+)  # fmt: skip
+LOSS_OPS = ("softmax_cross_entropy_forward", "softmax_cross_entropy_backward")
+UPDATE_OPS = ("sgd_update", "momentum_update", "adam_update", "squared_norm")
+BATCH_NORM_OPS = ("batch_norm_forward", "batch_norm_inference", "batch_norm_backward")
+DROPOUT_OPS = ("dropout_forward", "dropout_backward")
+ELEMENT_OPS = ACTIVATION_OPS + UPDATE_OPS + DROPOUT_OPS
+CHANNEL_OPS = LOSS_OPS + BATCH_NORM_OPS
+FAMILIES = (
+    CONV_OPS, MAX_POOL_OPS, AVG_POOL_OPS, DENSE_OPS, COLUMN_OPS, ACTIVATION_OPS, LOSS_OPS,
+    UPDATE_OPS, BATCH_NORM_OPS, DROPOUT_OPS,
+)  # fmt: skip
+"""Every operation, by the form of its problems."""
+
+
+@dataclass(frozen=True)
+class ElementsProblem:
+    """Something done to every element by itself."""
+
+    op: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.op}:{self.dtype}:n{'x'.join(map(str, self.shape))}"
+
+
+@dataclass(frozen=True)
+class ChannelsProblem:
+    """Something done to rows of C classes, or to C channels of S pixels in each of N samples."""
+
+    op: str
+    dtype: str
+    N: int
+    C: int
+    S: int = 1
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.N * self.C * self.S
+
+    def __str__(self) -> str:
+        pixels = f"s{self.S}" if self.S != 1 else ""
+        return f"{self.op}:{self.dtype}:n{self.N}c{self.C}{pixels}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +141,7 @@ class WindowProblem:
         return text + ("" if self.count_include_pad else "nopad")
 
 
-Problem = DenseProblem | WindowProblem
+Problem = DenseProblem | WindowProblem | ElementsProblem | ChannelsProblem
 
 
 def parse_problem(text: str) -> Problem:
@@ -96,7 +154,8 @@ def parse_problem(text: str) -> Problem:
 
     Returns
     -------
-    DenseProblem or WindowProblem
+    Problem
+        Of the class that its operation has.
 
     Raises
     ------
@@ -112,11 +171,13 @@ def parse_problem(text: str) -> Problem:
     'max_pool2d_forward:f32:n100c30h24w24:k2s2p0'
     """
     op, *rest = text.strip().split(":")
-    every = CONV_OPS + MAX_POOL_OPS + AVG_POOL_OPS + DENSE_OPS + COLUMN_OPS
+    every = [name for family in FAMILIES for name in family]
     if op not in every:
         raise ArgumentError(
             f"problem {text!r}: unknown operation {op!r}; one of {', '.join(every)}"
         )
+    if op in ELEMENT_OPS + CHANNEL_OPS:
+        return _parse_extents(text, op, rest)
     if op in DENSE_OPS:
         form, needed, optional = f"{op}:f32:n100i784:o50", "n i o", ""
     elif op in CONV_OPS:
@@ -163,6 +224,23 @@ def parse_problem(text: str) -> Problem:
         raise ArgumentError(f"problem {text!r}: c and oc must be multiples of g")
     _ = problem.outputs  # raises a ShapeError where no window fits
     return problem
+
+
+def _parse_extents(text: str, op: str, rest: list[str]) -> ElementsProblem | ChannelsProblem:
+    """The problem of an operation on elements, rows or channels."""
+    form = "n100x30x24x24" if op in ELEMENT_OPS else "n100c10" if op in LOSS_OPS else "n100c30s576"
+    words, numbers = _tokens(*rest[1:])
+    needed, allowed = {"n"}, {"n"}
+    if op in CHANNEL_OPS:
+        needed, allowed = {"n", "c"}, {"n", "c", "s"} if op in BATCH_NORM_OPS else {"n", "c"}
+    fits = len(rest) == 2 and rest[0] in DTYPES and not words
+    if not fits or not needed <= numbers.keys() <= allowed:
+        raise ArgumentError(f"problem {text!r} is not of the form {op}:f32:{form}")
+    if op in ELEMENT_OPS:
+        return ElementsProblem(op, rest[0], numbers["n"])
+    if any(len(extents) != 1 for extents in numbers.values()) or not numbers["c"][0]:
+        raise ArgumentError(f"problem {text!r} is not of the form {op}:f32:{form}")
+    return ChannelsProblem(op, rest[0], *(_one(numbers.get(name, (1,))) for name in "ncs"))
 
 
 def _tokens(*parts: str) -> tuple[list[str], dict[str, tuple[int, ...]]]:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from fastscratch import ops
 from fastscratch.layers.base import Layer
-from fastscratch.layers.masking import keep_where
 from fastscratch.layers.registry import register_layer
 from fastscratch.layers.shapes import Shape
 from fastscratch.types import Array
@@ -55,10 +55,10 @@ class ReLU(Activation):
     """
 
     def _activate(self, x: Array) -> Array:
-        return np.asarray(np.maximum(x, 0))
+        return ops.relu_forward(x)
 
     def _backward(self, dout: Array) -> Array:
-        return keep_where(self._saved > 0, dout)
+        return ops.relu_backward(dout, self._saved)
 
 
 @register_layer
@@ -73,12 +73,10 @@ class Sigmoid(Activation):
     """
 
     def _activate(self, x: Array) -> Array:
-        small = np.exp(-np.abs(x))  # never above 1
-        return np.asarray(np.maximum(small, x >= 0) / (1 + small))  # exp(x) or 1, over that
+        return ops.sigmoid_forward(x)
 
     def _backward(self, dout: Array) -> Array:
-        y = self._saved
-        return np.asarray(dout * (y * (1 - y)))
+        return ops.sigmoid_backward(dout, self._saved)
 
 
 @register_layer
@@ -93,11 +91,10 @@ class Tanh(Activation):
     """
 
     def _activate(self, x: Array) -> Array:
-        return np.asarray(np.tanh(x))
+        return ops.tanh_forward(x)
 
     def _backward(self, dout: Array) -> Array:
-        y = self._saved
-        return np.asarray(dout * (1 - y * y))
+        return ops.tanh_backward(dout, self._saved)
 
 
 @register_layer

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastscratch import ops
 from fastscratch.errors import ArgumentError, ShapeError
 from fastscratch.layers.base import Layer
 from fastscratch.layers.parameter import Buffer, Parameter
@@ -28,7 +29,7 @@ class BatchNorm(Layer):
     eps : float
         Added to the variance.
     backend : str, optional
-        Not used yet: the layer runs on NumPy.
+        Which implementation to prefer.
 
     Attributes
     ----------
@@ -78,46 +79,21 @@ class BatchNorm(Layer):
         return input_shape
 
     def _forward(self, x: Array, training: bool) -> Array:
+        gamma, beta = self.gamma.value, self.beta.value
         if not training:
-            scale = self.gamma.value / np.sqrt(self.running_var.value + self.eps)
-            shift = self.beta.value - self.running_mean.value * scale
-            return x * _spread(scale, x.ndim) + _spread(shift, x.ndim)
+            mean, var = self.running_mean.value, self.running_var.value
+            return ops.batch_norm_inference(x, gamma, beta, mean, var, eps=self.eps)
         if not x.shape[0]:
             raise ShapeError("an empty batch has no mean to train with")
-        axes = _batch_axes(x.ndim)
-        mean = x.mean(axis=axes)
-        normalised = x - _spread(mean, x.ndim)
-        var = np.square(normalised).mean(axis=axes)
-        inverse_std = 1 / np.sqrt(var + self.eps)
-        normalised *= _spread(inverse_std, x.ndim)
+        y, mean, var = ops.batch_norm_forward(x, gamma, beta, eps=self.eps)
         for running, new in ((self.running_mean, mean), (self.running_var, var)):
             running.value = self.momentum * running.value + (1 - self.momentum) * new
-        self._saved = (normalised, inverse_std)
-        return normalised * _spread(self.gamma.value, x.ndim) + _spread(self.beta.value, x.ndim)
+        self._saved = (x, mean, var)
+        return y
 
     def _backward(self, dout: Array) -> Array:
-        normalised, inverse_std = self._saved
-        self._backward_parameters(dout)
-        # dx = gamma/std * (dout - mean(dout) - normalised*mean(dout*normalised)): the last two
-        # terms are what moves through the batch's mean and variance.
-        count = dout.size // dout.shape[1]
-        dx: Array = normalised * _spread(self.gamma.grad / -count, dout.ndim)
-        dx += dout
-        dx -= _spread(self.beta.grad / count, dout.ndim)
-        dx *= _spread(self.gamma.value * inverse_std, dout.ndim)
-        return dx
-
-    def _backward_parameters(self, dout: Array) -> None:
-        normalised, _ = self._saved
-        axes = _batch_axes(dout.ndim)
-        self.gamma.grad = (dout * normalised).sum(axis=axes)
-        self.beta.grad = dout.sum(axis=axes)
-
-
-def _batch_axes(ndim: int) -> tuple[int, ...]:
-    return (0,) if ndim == 2 else (0, 2, 3)
-
-
-def _spread(per_channel: Array, ndim: int) -> Array:
-    """A row of channels so that it broadcasts over a batch."""
-    return per_channel.reshape((1, -1) + (1,) * (ndim - 2))
+        x, mean, var = self._saved
+        return ops.batch_norm_backward(
+            dout, x, self.gamma.value, mean, var, eps=self.eps,
+            gamma_out=self.gamma.grad, beta_out=self.beta.grad,
+        )[0]  # fmt: skip

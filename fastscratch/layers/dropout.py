@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from fastscratch import ops
 from fastscratch.errors import ArgumentError
 from fastscratch.layers.base import Layer
-from fastscratch.layers.masking import keep_where
 from fastscratch.layers.parameter import Buffer
 from fastscratch.layers.registry import register_layer
 from fastscratch.layers.shapes import Shape
@@ -27,7 +27,7 @@ class Dropout(Layer):
     ratio : float
         The share that is zeroed, in [0, 1).
     backend : str, optional
-        Not used yet: the layer runs on NumPy.
+        Which implementation to prefer.
 
     Attributes
     ----------
@@ -60,23 +60,15 @@ class Dropout(Layer):
     def _forward(self, x: Array, training: bool) -> Array:
         if not training:
             return x
-        self._saved = self._kept(x.shape)
+        self._saved = self._key()
         self.step.value += 1
-        return self._masked(x)
+        return ops.dropout_forward(x, self._saved, ratio=self.ratio)
 
     def _backward(self, dout: Array) -> Array:
-        return self._masked(dout)
+        return ops.dropout_backward(dout, self._saved, ratio=self.ratio)
 
-    def _masked(self, x: Array) -> Array:
-        y = keep_where(self._saved, x)
-        y *= 1 / (1 - self.ratio)
-        return y
-
-    def _kept(self, shape: Shape) -> Array:
+    def _key(self) -> Array:
+        """Another one for each layer of a network, and for each step."""
         assert self.seed is not None
-        # The step is the second word of the counter: 2**64 elements lie between two steps.
-        counter = (0, int(self.step.value), 0, 0)
-        philox = np.random.Philox(key=stream_key(self.seed, self._dotted("mask")), counter=counter)
-        size = int(np.prod(shape))
-        words = philox.random_raw((size + 1) // 2).astype("<u8", copy=False).view("<u4")[:size]
-        return np.asarray(words >= round(self.ratio * 2**32)).reshape(shape)
+        words = stream_key(self.seed, f"{self._dotted('mask')}:{int(self.step.value)}")
+        return np.array([words & 0xFFFFFFFF, words >> 32 & 0xFFFFFFFF], np.int64)

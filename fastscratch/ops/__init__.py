@@ -6,6 +6,15 @@ read-only arrays, writes to none of them, and returns fresh arrays unless ``out`
     call -> check, normalise -> plan (dispatch chooses the kernel, once) -> allocate -> kernel
 """
 
+from fastscratch.ops.activations import (
+    relu_backward,
+    relu_forward,
+    sigmoid_backward,
+    sigmoid_forward,
+    tanh_backward,
+    tanh_forward,
+)
+from fastscratch.ops.batch_norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
 from fastscratch.ops.conv2d import (
     conv2d_backward_bias,
     conv2d_backward_input,
@@ -18,8 +27,11 @@ from fastscratch.ops.dense import (
     dense_backward_weight,
     dense_forward,
 )
+from fastscratch.ops.dropout import dropout_backward, dropout_forward
 from fastscratch.ops.explain import explain, problem_of
 from fastscratch.ops.im2col import col2im, im2col
+from fastscratch.ops.losses import softmax_cross_entropy_backward, softmax_cross_entropy_forward
+from fastscratch.ops.optimizers import adam_update, momentum_update, sgd_update, squared_norm
 from fastscratch.ops.pool2d import (
     avg_pool2d_backward,
     avg_pool2d_forward,
@@ -28,8 +40,12 @@ from fastscratch.ops.pool2d import (
 )
 
 __all__ = [
+    "adam_update",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_norm_inference",
     "col2im",
     "conv2d_backward_bias",
     "conv2d_backward_input",
@@ -39,9 +55,22 @@ __all__ = [
     "dense_backward_input",
     "dense_backward_weight",
     "dense_forward",
+    "dropout_backward",
+    "dropout_forward",
     "explain",
     "im2col",
     "max_pool2d_backward",
     "max_pool2d_forward",
+    "momentum_update",
     "problem_of",
+    "relu_backward",
+    "relu_forward",
+    "sgd_update",
+    "sigmoid_backward",
+    "sigmoid_forward",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+    "squared_norm",
+    "tanh_backward",
+    "tanh_forward",
 ]

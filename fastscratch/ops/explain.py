@@ -8,8 +8,18 @@ from typing import Any
 from fastscratch.dispatch.explain import Explanation, explain_problem
 from fastscratch.errors import ArgumentError
 from fastscratch.kernels.catalogue import find_op
-from fastscratch.kernels.problem import Problem, WindowProblem, parse_problem
-from fastscratch.ops import conv2d, dense, im2col, pool2d
+from fastscratch.kernels.problem import ACTIVATION_OPS, Problem, WindowProblem, parse_problem
+from fastscratch.ops import (
+    activations,
+    batch_norm,
+    conv2d,
+    dense,
+    dropout,
+    im2col,
+    losses,
+    optimizers,
+    pool2d,
+)
 from fastscratch.ops.plan import as_input
 
 PROBLEMS: dict[str, tuple[Callable[..., Any], Callable[..., Problem]]] = {
@@ -25,6 +35,32 @@ PROBLEMS: dict[str, tuple[Callable[..., Any], Callable[..., Problem]]] = {
     "dense_backward_weight": (dense.dense_backward_weight, dense.backward_weight_problem),
     "im2col": (im2col.im2col, im2col.im2col_problem),
     "col2im": (im2col.col2im, im2col.col2im_problem),
+    **{
+        op: (
+            getattr(activations, op),
+            functools.partial(
+                activations.forward_problem if "forward" in op else activations.backward_problem, op
+            ),
+        )
+        for op in ACTIVATION_OPS
+    },
+    "softmax_cross_entropy_forward": (
+        losses.softmax_cross_entropy_forward,
+        losses.forward_problem,
+    ),
+    "softmax_cross_entropy_backward": (
+        losses.softmax_cross_entropy_backward,
+        losses.backward_problem,
+    ),
+    "sgd_update": (optimizers.sgd_update, optimizers.sgd_problem),
+    "momentum_update": (optimizers.momentum_update, optimizers.momentum_problem),
+    "adam_update": (optimizers.adam_update, optimizers.adam_problem),
+    "squared_norm": (optimizers.squared_norm, optimizers.norm_problem),
+    "batch_norm_forward": (batch_norm.batch_norm_forward, batch_norm.forward_problem),
+    "batch_norm_inference": (batch_norm.batch_norm_inference, batch_norm.inference_problem),
+    "batch_norm_backward": (batch_norm.batch_norm_backward, batch_norm.backward_problem),
+    "dropout_forward": (dropout.dropout_forward, dropout.forward_problem),
+    "dropout_backward": (dropout.dropout_backward, dropout.backward_problem),
 }
 """For each operation its public function, and the function that turns a call into a problem."""
 
@@ -41,7 +77,7 @@ def problem_of(op: str | Callable[..., Any], *arguments: Any, **options: Any) ->
 
     Returns
     -------
-    DenseProblem or WindowProblem
+    Problem
 
     Raises
     ------
@@ -62,7 +98,7 @@ def problem_of(op: str | Callable[..., Any], *arguments: Any, **options: Any) ->
         raise ArgumentError(f"{name}{inspect.signature(function)}: {error}") from None
     bound.apply_defaults()
     wanted = inspect.signature(make_problem).parameters
-    arrays = ("x", "weight", "bias", "dout", "argmax", "columns")
+    arrays = find_op(name).array_names
     return make_problem(**{
         key: as_input(value, key, name) if key in arrays and value is not None else value
         for key, value in bound.arguments.items() if key in wanted
@@ -109,7 +145,7 @@ def call_of(problem: Problem, arrays: dict[str, Any]) -> Callable[..., Any]:
 
     Parameters
     ----------
-    problem : DenseProblem or WindowProblem
+    problem : Problem
         What to compute.
     arrays : dict of str to ndarray
         The operation's input arrays by name; others are left aside.
@@ -130,7 +166,9 @@ def call_of(problem: Problem, arrays: dict[str, Any]) -> Callable[..., Any]:
     function, _ = PROBLEMS[problem.op]
     arguments: dict[str, Any] = {}
     for name in inspect.signature(function).parameters:
-        if name in arrays and name != "out":
+        if name in ("eps", "ratio") and name in arrays:
+            arguments[name] = arrays[name].item()
+        elif name in arrays and name != "out":
             arguments[name] = arrays[name]
         elif name == "input_shape" and isinstance(problem, WindowProblem):
             arguments[name] = (problem.N, problem.C, problem.H, problem.W)

@@ -30,7 +30,7 @@ _MOST_BYTES = 2**47
 class Plan:
     """A decided call: the kernel, its arguments after the arrays, and its outputs."""
 
-    __slots__ = ("arguments", "kernel", "outputs", "problem", "zeros")
+    __slots__ = ("arguments", "buffers", "kernel", "outputs", "problem", "zeros")
 
     def __init__(self, problem: Problem, backend: str | None) -> None:
         spec = OPS[problem.op]
@@ -41,8 +41,10 @@ class Plan:
                     f"{problem.op}: {name} would have shape {array.shape}, {array.nbytes} bytes, "
                     "more than any memory holds; pass smaller extents or less padding"
                 )
-        choice = choose(problem, current_settings(), backend)
+        settings = current_settings()
+        choice = choose(problem, settings, backend)
         self.problem = problem
+        self.buffers = settings.buffers
         self.kernel = choice.kernel
         self.arguments = (*spec.arguments(problem), choice.num_threads)
         self.outputs = {
@@ -100,7 +102,8 @@ def output(plan: Plan, name: str, out: Array | None, given: tuple[Array | None, 
     """
     shape, dtype = plan.outputs[name]
     if out is None:
-        return np.empty(shape, dtype)
+        buffers = plan.buffers
+        return np.empty(shape, dtype) if buffers is None else buffers.take(shape, dtype)
     op = plan.problem.op
     if not isinstance(out, np.ndarray) or out.dtype != dtype:
         found = getattr(out, "dtype", type(out).__name__)

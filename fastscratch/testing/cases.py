@@ -11,10 +11,14 @@ from fastscratch.errors import ArgumentError
 from fastscratch.kernels.catalogue import find_op
 from fastscratch.kernels.problem import (
     AVG_POOL_OPS,
+    BATCH_NORM_OPS,
     CONV_OPS,
     DENSE_OPS,
     DTYPES,
+    ELEMENT_OPS,
+    LOSS_OPS,
     MAX_POOL_OPS,
+    UPDATE_OPS,
     Problem,
     parse_problem,
 )
@@ -179,6 +183,41 @@ COLUMN_CASES = {
 }  # fmt: skip
 """Cases of im2col and col2im."""
 
+ELEMENT_CASES = {
+    "single": "n1",
+    "zero_batch": "n0x3",
+    "batch_1": "n1x37",
+    "rows": "n5x9",
+    "image": "n2x3x4x5",
+    "many": "n17x515",
+}
+"""Cases of operations on single elements."""
+
+LOSS_CASES = {
+    "single": "n1c1",
+    "zero_batch": "n0c4",
+    "batch_1": "n1c7",
+    "two_classes": "n5c2",
+    "digits": "n7c10",
+    "many_rows": "n133c10",
+    "many_classes": "n6c517",
+}
+"""Cases of losses over rows of scores."""
+
+BATCH_NORM_CASES = {
+    "single": "n1c1",
+    "zero_batch": "n0c4",
+    "batch_1": "n1c7",
+    "rows": "n5c7",
+    "many_rows": "n140c9",
+    "wide_rows": "n6c133",
+    "one_image": "n1c3s20",
+    "images": "n4c5s49",
+    "large_images": "n2c2s1037",
+    "pairs_of_pixels": "n3c70s2",
+}
+"""Cases of batch normalisation."""
+
 CONV_SHAPES = {
     "mnist_c1": "n100c1h28w28:oc30k5",
     "lenet_c2": "n100c6h14w14:oc16k5",
@@ -213,6 +252,27 @@ DENSE_SHAPES = {
 }
 """The same for dense products."""
 
+ELEMENT_SHAPES = {
+    "mnist_map": "n100x30x24x24",
+    "cnn_hidden": "n100x100",
+    "mlp_hidden": "n100x50",
+}
+"""The same for operations on single elements."""
+
+LOSS_SHAPES = {"mnist_scores": "n100c10", "imagenet_scores": "n64c1000"}
+"""The same for losses."""
+
+UPDATE_SHAPES = {"mlp": "n39824", "cnn": "n434016", "large": "n4000000"}
+"""The same for optimizers' updates."""
+
+BATCH_NORM_SHAPES = {
+    "mnist_map": "n100c30s576",
+    "res_28": "n8c128s784",
+    "mlp_hidden": "n100c50",
+    "hidden": "n128c1024",
+}
+"""The same for batch normalisation."""
+
 
 def cases_of(op: str) -> dict[str, str]:
     """The cases of an operation by name: problems without operation and dtype.
@@ -226,6 +286,12 @@ def cases_of(op: str) -> dict[str, str]:
         return MAX_POOL_CASES
     if op in AVG_POOL_OPS:
         return AVG_POOL_CASES
+    if op in ELEMENT_OPS:
+        return ELEMENT_CASES
+    if op in LOSS_OPS:
+        return LOSS_CASES
+    if op in BATCH_NORM_OPS:
+        return BATCH_NORM_CASES
     return DENSE_CASES if op in DENSE_OPS else COLUMN_CASES
 
 
@@ -241,6 +307,12 @@ def shapes_of(op: str) -> dict[str, str]:
         return POOL_SHAPES
     if op in DENSE_OPS:
         return DENSE_SHAPES
+    if op in ELEMENT_OPS:
+        return UPDATE_SHAPES if op in UPDATE_OPS else ELEMENT_SHAPES
+    if op in LOSS_OPS:
+        return LOSS_SHAPES
+    if op in BATCH_NORM_OPS:
+        return BATCH_NORM_SHAPES
     return {
         name: re.sub(r"oc\d+|g\d+", "", CONV_SHAPES[name])
         for name in ("mnist_c1", "lenet_c2", "cifar_c1", "n1_28", "tiny")

@@ -212,6 +212,9 @@ def _run(
             placed[name] = place(inputs[name], placement)
         else:
             placed[name] = Placed(array.shape, array.dtype, placement)
+        if array.role == "inout":
+            placed[name].array[...] = inputs[name]
+    read_only = [name for name, one in placed.items() if not one.array.flags.writeable]
     faults, raised = [], False
     try:
         arrays = {name: one.array for name, one in placed.items()}
@@ -224,11 +227,11 @@ def _run(
     for name, one in placed.items():
         if not one.intact():
             faults.append(f"wrote outside of {name}")
-        if name in inputs and inputs[name].tobytes() != one.array.tobytes():
+        if name in read_only and inputs[name].tobytes() != one.array.tobytes():
             faults.append(f"changed its input {name}")
     if raised:
         return None, faults
-    return {name: one.array for name, one in placed.items() if name not in inputs}, faults
+    return {name: one.array for name, one in placed.items() if name not in read_only}, faults
 
 
 def _compare(
@@ -236,6 +239,7 @@ def _compare(
 ) -> list[str]:
     """What is wrong with the outputs, one text for each."""
     exact = kind in ("integers", "bad argmax") and rules.exact_integers
+    exact = exact and not find_op(problem.op).rounds
     allowed = 0.0 if exact else tolerance(problem) * rules.tolerance_factor
     faults = []
     for name, out in outputs.items():

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fastscratch.kernels.catalogue import ArraySpec, OpSpec, find_op
+from fastscratch.kernels.arrays import ArraySpec
+from fastscratch.kernels.catalogue import OpSpec, find_op
 from fastscratch.kernels.geometry import window_counts
-from fastscratch.kernels.problem import MAX_POOL_OPS, Problem, WindowProblem
+from fastscratch.kernels.problem import MAX_POOL_OPS, ChannelsProblem, Problem, WindowProblem
 from fastscratch.types import Array
 
 KINDS = ("integers", "normal", "non-finite", "bad argmax")
@@ -25,7 +26,7 @@ def make_inputs(problem: Problem, kind: str = "normal", seed: int = 0) -> dict[s
 
     Parameters
     ----------
-    problem : DenseProblem or WindowProblem
+    problem : Problem
         What the arrays are for; the same problem, kind and seed give the same arrays.
     kind : {"integers", "normal", "non-finite", "bad argmax"}
         "integers" are so small that every sum of products is exact, and full of ties;
@@ -49,21 +50,25 @@ def make_inputs(problem: Problem, kind: str = "normal", seed: int = 0) -> dict[s
     rng = np.random.default_rng([zlib.crc32(str(problem).encode()), KINDS.index(kind), seed])
     inputs = {}
     for name, array in spec.arrays(problem).items():
-        if array.role == "in":
+        if array.role != "out":
             inputs[name] = _random(problem, name, array, kind, rng)
     return inputs
 
 
 def reference_outputs(problem: Problem, inputs: dict[str, Array]) -> dict[str, Array]:
     """What the NumPy reference makes of the inputs, computed in their own dtype."""
-    spec = find_op(problem.op)
-    outputs = {
-        name: np.empty(array.shape, array.dtype)
-        for name, array in spec.arrays(problem).items()
-        if array.role == "out"
-    }
-    run_kernel(reference_kernel(spec), problem, inputs | outputs, 1)
+    outputs = empty_outputs(problem, inputs)
+    run_kernel(reference_kernel(find_op(problem.op)), problem, inputs | outputs, 1)
     return outputs
+
+
+def empty_outputs(problem: Problem, inputs: dict[str, Array]) -> dict[str, Array]:
+    """The arrays that a kernel writes: fresh ones, and copies of those that it updates."""
+    return {
+        name: np.empty(array.shape, array.dtype) if array.role == "out" else inputs[name].copy()
+        for name, array in find_op(problem.op).arrays(problem).items()
+        if array.role != "in"
+    }
 
 
 def double_precision(
@@ -96,6 +101,12 @@ def _random(
     if name == "argmax":
         assert isinstance(problem, WindowProblem)
         return _bad_argmax(array, rng) if kind == "bad argmax" else _argmax(problem, rng)
+    if name in ("labels", "key"):
+        return _whole_numbers(problem, array, kind, rng)
+    if name in ("rates", "ratio", "eps"):
+        return np.array(_RATES.get(problem.op, (0.5,)))
+    if name in ("v", "var"):  # means of squares
+        return np.asarray(1 + np.abs(rng.integers(-3, 4, array.shape))).astype(array.dtype)
     if kind in ("integers", "bad argmax"):
         values = rng.integers(-3, 4, array.shape).astype(array.dtype)
         if problem.op == "avg_pool2d_backward":
@@ -109,6 +120,31 @@ def _random(
         flat[places] = rng.choice([np.nan, np.inf, -np.inf], places.size)
         flat[-1] = np.nan  # where rounding down leaves the image's end out, it must stay out
     return values
+
+
+_RATES = {
+    "sgd_update": (0.25, 0.5),
+    "momentum_update": (0.5, 0.25, -0.5, 0.5),
+    "adam_update": (0.875, 0.96875, 0.25, 1.5, 0.125, 0.5),
+    "batch_norm_forward": (1e-5,),
+    "batch_norm_inference": (1e-5,),
+    "batch_norm_backward": (1e-5,),
+}
+"""The small numbers that kernels get in an array: powers of two where integers stay exact."""
+
+
+def _whole_numbers(
+    problem: Problem, array: ArraySpec, kind: str, rng: np.random.Generator
+) -> Array:
+    """Class numbers, bad ones among the non-finite inputs; or the words of a key."""
+    if not isinstance(problem, ChannelsProblem):
+        return rng.integers(0, 2**32, array.shape)
+    labels = rng.integers(0, problem.C, array.shape)
+    if kind == "non-finite" and labels.size:
+        limits = np.iinfo(array.dtype)
+        bad = rng.choice([-1, problem.C, limits.min, limits.max], 1 + labels.size // 4)
+        labels[rng.integers(0, labels.size, bad.size)] = bad
+    return labels
 
 
 def _may_be_nonfinite(problem: Problem, name: str) -> bool:

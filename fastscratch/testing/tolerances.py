@@ -17,11 +17,11 @@ def tolerance(problem: Problem) -> float:
     The rounding errors of a sum of K terms of one size grow like ``eps*sqrt(K)`` times the sum's
     own spread. Inputs are standard normal here, so that this spread is ``sqrt(K)``, and 1 at most
     for a mean. Where values are only moved or compared (K = 0), nothing is allowed; nor is it for
-    inputs that are small integers, whose sums are exact in any order.
+    inputs that are small integers, whose sums are exact in any order, unless the operation rounds.
 
     Parameters
     ----------
-    problem : DenseProblem or WindowProblem
+    problem : Problem
         Its operation says how many terms there are, its dtype how exact each is.
 
     Returns

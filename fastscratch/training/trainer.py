@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fastscratch.dispatch import get_num_threads, record_choices, single_blas_thread
+from fastscratch.dispatch import get_num_threads, record_choices, reuse_buffers, single_blas_thread
 from fastscratch.errors import ArgumentError, ShapeError, TrainingError
 from fastscratch.optimizers import FlatParameters
 from fastscratch.training.batches import Batches
@@ -214,6 +214,7 @@ class Trainer:
         elif resume:
             raise ArgumentError("fit: resume needs the run's folder in Trainer(checkpoint=...)")
         self._choices = stack.enter_context(record_choices())
+        stack.enter_context(reuse_buffers())
         # A first look without training: who runs, which nothing that follows can change.
         batches.begin(self.progress.epoch)
         with np.errstate(all="ignore"):

@@ -106,9 +106,7 @@ def test_equal_settings_share_their_plans():
 
 def test_names_are_checked_when_they_are_given():
     for enter in (fs.use_backend, prefer_backend):
-        with pytest.raises(
-            BackendUnavailableError, match="'cuda'; there are cython, cython:"
-        ):
+        with pytest.raises(BackendUnavailableError, match="'cuda'; there are cython, cython:"):
             enter("cuda")
     with pytest.raises(BackendUnavailableError, match="called 'cuda' for im2col; there are"):
         fs.use_backend(im2col="cuda")

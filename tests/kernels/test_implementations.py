@@ -10,7 +10,7 @@ from fastscratch.kernels.catalogue import OPS
 from fastscratch.kernels.problem import parse_problem
 from fastscratch.testing import all_problems, make_inputs
 from fastscratch.testing.check import check_implementation
-from fastscratch.testing.inputs import run_kernel
+from fastscratch.testing.inputs import empty_outputs, run_kernel
 
 IMPLEMENTATIONS = [
     pytest.param(spec, implementation, id=f"{implementation.name}-{spec.name}")
@@ -57,12 +57,9 @@ def test_gives_the_same_from_several_python_threads(spec, implementation, requir
     problems = [problem for problem in all_problems(spec.name) if supports(problem)][-4:]
 
     def outputs_of(problem):
-        arrays = {
-            name: np.empty(array.shape, array.dtype)
-            for name, array in spec.arrays(problem).items()
-            if array.role == "out"
-        }
-        run_kernel(kernel, problem, make_inputs(problem, "integers") | arrays, 2)
+        inputs = make_inputs(problem, "integers")
+        arrays = empty_outputs(problem, inputs)
+        run_kernel(kernel, problem, inputs | arrays, 2)
         return [array.tobytes() for array in arrays.values()]
 
     alone = [outputs_of(problem) for problem in problems]

@@ -8,10 +8,15 @@ from public_calls import Call
 
 from fastscratch import ops
 from fastscratch.errors import ArgumentError, FastscratchError, ShapeError
-from fastscratch.kernels.catalogue import OPS
-from fastscratch.kernels.problem import WindowProblem
+from fastscratch.kernels.problem import (
+    AVG_POOL_OPS,
+    COLUMN_OPS,
+    CONV_OPS,
+    MAX_POOL_OPS,
+    WindowProblem,
+)
 
-WINDOW_OPS = [op for op in OPS if "dense" not in op]
+WINDOW_OPS = [*CONV_OPS, *MAX_POOL_OPS, *AVG_POOL_OPS, *COLUMN_OPS]
 
 
 @pytest.mark.parametrize("op", WINDOW_OPS)

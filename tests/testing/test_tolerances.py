@@ -27,7 +27,7 @@ def test_is_neither_too_tight_nor_too_loose(op):
     inside, outside = [], []
     for problem in all_problems(op):
         inputs = make_inputs(problem)
-        if problem.dtype != "f32" or problem.N == 0:
+        if problem.dtype != "f32" or ":n0" in str(problem):
             continue
         truth = reference_outputs(*double_precision(problem, inputs))
         out = reference_outputs(problem, inputs)

@@ -47,7 +47,7 @@ def test_it_learns_and_tells(points, make_model):
     history = trainer.fit(x, t, epochs=20, validation=points)
     assert history is trainer.history and len(history) == 20
     assert history["epoch"] == list(range(1, 21))
-    assert number(history.last["validation_accuracy"]) > 0.95
+    assert number(history.last["validation_accuracy"]) > 0.9
     assert number(history["train_loss"][-1]) < number(history["train_loss"][0])
     found = evaluate(trainer.model, SoftmaxCrossEntropy(), x, t)
     assert (found.loss, found.accuracy) == (

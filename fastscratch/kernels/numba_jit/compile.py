@@ -54,6 +54,10 @@ WindowIn = Annotated[Array, "window in"]
 """Offsets within a pooling window, only read: uint8 or int32."""
 WindowOut = Annotated[Array, "window out"]
 """The same, written."""
+Labels = Annotated[Array, "offsets of labels"]
+"""Class numbers, or the words of a key: int64, only read."""
+Numbers = Annotated[Array, "numbers"]
+"""Sums, or the numbers of a formula: float64 whatever the specialisation."""
 OffsetsOut = Annotated[Array, "offsets out"]
 """Scratch for element offsets (intp)."""
 
@@ -358,6 +362,8 @@ def _numba_type(kind: Any, dtype: str, window: str) -> Any:
         element: str | type = dtype
         if word.startswith("offsets"):
             element = np.intp
+        elif word == "numbers":
+            element = np.float64
         elif word.startswith("window"):
             element = window
         # One type for what is read and what is written: half as many functions to compile.

@@ -52,6 +52,14 @@ else:
 
 
 @inner
+def share_start(worker: int, workers: int, size: int) -> int:
+    """Where a worker's elements begin: a multiple of any vector, so that shares change no bit."""
+    if worker == workers:
+        return size
+    return size * worker // workers // 64 * 64
+
+
+@inner
 def repeat_row(
     src: Array, src_start: int, count: int, dst: Array, dst_start: int, rows: int
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fastscratch.kernels import cython_ext
+from fastscratch.kernels.catalogue import OPS
 
 FOLDER = Path(cython_ext.__file__).parent
 OBJDUMP = shutil.which("objdump")
@@ -69,7 +70,12 @@ def test_the_tile_stays_in_registers(level, function, module):
     assert len(body) <= most + 2 * (most // 2) + 8
 
 
-@pytest.mark.parametrize("module", ["conv2d", "conv2d_winograd", "dense", "pool2d", "im2col"])
+MODULES = sorted(
+    {entry.module.rpartition(".")[2] for spec in OPS.values() for entry in spec.implementations}
+)
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_the_base_level_runs_anywhere(module):
     if "avx2" not in cython_ext.build_info["levels"]:
         pytest.skip("not an x86-64 processor")

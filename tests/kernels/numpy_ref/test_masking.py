@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fastscratch.layers.masking import keep_where
+from fastscratch.kernels.numpy_ref.masking import keep_where
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -1,0 +1,136 @@
+"""What one array argument of a kernel is, and the arrays of operations on elements and channels."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from fastscratch.kernels.problem import DTYPES, ChannelsProblem, ElementsProblem
+
+LABELS: np.dtype[Any] = np.dtype(np.int64)
+"""Of class numbers, and of the words of a key."""
+
+NUMBERS: np.dtype[Any] = np.dtype(np.float64)
+"""Of what is not part of a problem and comes as a small array: rates, a ratio, eps; of sums."""
+
+SUMMED = 8192
+"""Elements of one partial sum: a number of its own, so that threads change no bit."""
+
+Role = Literal["in", "out", "inout"]
+
+
+class ArraySpec(NamedTuple):
+    """One array argument of a kernel: read, overwritten whole, or updated in place."""
+
+    role: Role
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def one_array(role: Role, dtype: str, *shape: int) -> ArraySpec:
+    """An array of a problem's own dtype."""
+    return ArraySpec(role, shape, DTYPES[dtype])
+
+
+def elementwise(p: ElementsProblem) -> dict[str, ArraySpec]:
+    """y from x."""
+    return {"x": one_array("in", p.dtype, *p.shape), "y": one_array("out", p.dtype, *p.shape)}
+
+
+def elementwise_backward(p: ElementsProblem) -> dict[str, ArraySpec]:
+    """dx from dout and y."""
+    names = {"dout": "in", "y": "in", "dx": "out"}
+    return {name: one_array(role, p.dtype, *p.shape) for name, role in names.items()}  # type: ignore[arg-type]
+
+
+def losses_forward(p: ChannelsProblem) -> dict[str, ArraySpec]:
+    """The loss of each row, and its probabilities."""
+    return {
+        "scores": one_array("in", p.dtype, p.N, p.C), "labels": ArraySpec("in", (p.N,), LABELS),
+        "probabilities": one_array("out", p.dtype, p.N, p.C),
+        "losses": one_array("out", p.dtype, p.N),
+    }  # fmt: skip
+
+
+def losses_backward(p: ChannelsProblem) -> dict[str, ArraySpec]:
+    """The gradient of the mean loss."""
+    return {
+        "probabilities": one_array("in", p.dtype, p.N, p.C),
+        "labels": ArraySpec("in", (p.N,), LABELS),
+        "dscores": one_array("out", p.dtype, p.N, p.C),
+    }
+
+
+def update_of(*state: str, rates: int) -> Callable[[ElementsProblem], dict[str, ArraySpec]]:
+    """An optimizer's update: values and its own arrays in place, by gradients and some numbers."""
+
+    def arrays(p: ElementsProblem) -> dict[str, ArraySpec]:
+        inout = {name: one_array("inout", p.dtype, *p.shape) for name in ("value", *state)}
+        return {
+            **inout, "grad": one_array("in", p.dtype, *p.shape),
+            "rates": ArraySpec("in", (rates,), NUMBERS),
+        }  # fmt: skip
+
+    return arrays
+
+
+def partial_sums(p: ElementsProblem) -> dict[str, ArraySpec]:
+    """One sum for each run of `SUMMED` elements."""
+    return {
+        "x": one_array("in", p.dtype, *p.shape),
+        "sums": ArraySpec("out", (-(-p.size // SUMMED),), NUMBERS),
+    }
+
+
+def channels_forward(p: ChannelsProblem) -> dict[str, ArraySpec]:
+    """Normalised by the batch's own mean and variance."""
+    return {
+        "x": one_array("in", p.dtype, p.N, p.C, p.S), "gamma": one_array("in", p.dtype, p.C),
+        "beta": one_array("in", p.dtype, p.C), "eps": ArraySpec("in", (1,), NUMBERS),
+        "y": one_array("out", p.dtype, p.N, p.C, p.S),
+        "mean": one_array("out", p.dtype, p.C), "var": one_array("out", p.dtype, p.C),
+    }  # fmt: skip
+
+
+def channels_inference(p: ChannelsProblem) -> dict[str, ArraySpec]:
+    """Normalised by a mean and a variance that are given."""
+    names = ("gamma", "beta", "mean", "var")
+    return {
+        "x": one_array("in", p.dtype, p.N, p.C, p.S),
+        **{name: one_array("in", p.dtype, p.C) for name in names},
+        "eps": ArraySpec("in", (1,), NUMBERS), "y": one_array("out", p.dtype, p.N, p.C, p.S),
+    }  # fmt: skip
+
+
+def channels_backward(p: ChannelsProblem) -> dict[str, ArraySpec]:
+    """Through the batch's mean and variance, too."""
+    return {
+        "dout": one_array("in", p.dtype, p.N, p.C, p.S),
+        "x": one_array("in", p.dtype, p.N, p.C, p.S), "gamma": one_array("in", p.dtype, p.C),
+        "mean": one_array("in", p.dtype, p.C), "var": one_array("in", p.dtype, p.C),
+        "eps": ArraySpec("in", (1,), NUMBERS), "dx": one_array("out", p.dtype, p.N, p.C, p.S),
+        "dgamma": one_array("out", p.dtype, p.C), "dbeta": one_array("out", p.dtype, p.C),
+    }  # fmt: skip
+
+
+def masked_forward(p: ElementsProblem) -> dict[str, ArraySpec]:
+    """The mask is a function of the key and an element's place."""
+    return _masked(p, "x", "y")
+
+
+def masked_backward(p: ElementsProblem) -> dict[str, ArraySpec]:
+    """The same mask."""
+    return _masked(p, "dout", "dx")
+
+
+def _masked(p: ElementsProblem, source: str, target: str) -> dict[str, ArraySpec]:
+    return {
+        source: one_array("in", p.dtype, *p.shape), "key": ArraySpec("in", (2,), LABELS),
+        "ratio": ArraySpec("in", (1,), NUMBERS), target: one_array("out", p.dtype, *p.shape),
+    }  # fmt: skip

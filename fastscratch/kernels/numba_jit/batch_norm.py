@@ -1,0 +1,168 @@
+"""Batch normalisation of channels (N, C, S): a task is one channel, or a group of features.
+
+Sums are in float64. Those along a plane are left to the compiler to spread over lanes; features
+(S = 1) lie side by side, and each has a sum of its own in scratch memory.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from fastscratch.kernels.numba_jit.compile import In, Numbers, Out, driver, inner, usable_workers
+from fastscratch.kernels.numba_jit.lines import get, put
+from fastscratch.kernels.numba_jit.scratch import Scratch
+from fastscratch.types import Array
+
+GROUP = 64
+"""Features of a task."""
+
+
+class Extents(NamedTuple):
+    """Extents of one problem, all of them ints."""
+
+    N: int
+    C: int
+    S: int
+    training: int
+    """Whether mean and variance are to be found."""
+
+
+def batch_norm_forward(
+    x: Array, gamma: Array, beta: Array, eps: Array, y: Array, mean: Array, var: Array,
+    num_threads: int,
+) -> None:  # fmt: skip
+    """y = gamma*(x - mean)/sqrt(var + eps) + beta, mean and var being those of x over N and S."""
+    extents = Extents(x.shape[0], x.shape[1], x.shape[2], 1)
+    workers = usable_workers(num_threads, 3 * x.size)
+    with Scratch(_DOUBLE, 2 * extents.C) as (sums, _):
+        normalise(workers, x, gamma, beta, eps, mean, var, y, sums, extents)
+
+
+def batch_norm_inference(
+    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: Array, y: Array,
+    num_threads: int,
+) -> None:  # fmt: skip
+    """y = gamma*(x - mean)/sqrt(var + eps) + beta."""
+    extents = Extents(x.shape[0], x.shape[1], x.shape[2], 0)
+    workers = usable_workers(num_threads, x.size)
+    with Scratch(_DOUBLE, 2 * extents.C) as (sums, _):
+        normalise(workers, x, gamma, beta, eps, mean, var, y, sums, extents)
+
+
+def batch_norm_backward(
+    dout: Array, x: Array, gamma: Array, mean: Array, var: Array, eps: Array,
+    dx: Array, dgamma: Array, dbeta: Array, num_threads: int,
+) -> None:  # fmt: skip
+    """dx = gamma/sqrt(var + eps) * (dout - dbeta/count - n*dgamma/count); dgamma; dbeta."""
+    extents = Extents(x.shape[0], x.shape[1], x.shape[2], 1)
+    workers = usable_workers(num_threads, 3 * x.size)
+    with Scratch(_DOUBLE, 2 * extents.C) as (sums, _):
+        differentiate(workers, dout, x, gamma, mean, var, eps, dx, dgamma, dbeta, sums, extents)
+
+
+_DOUBLE = np.dtype(np.float64)
+
+
+@driver
+def normalise(
+    worker: int, workers: int, x: In, gamma: In, beta: In, eps: Numbers, mean: Out, var: Out,
+    y: Out, sums: Numbers, e: Extents,
+) -> None:  # fmt: skip
+    """Mean, variance, result: three passes over what stays in the cache."""
+    width = GROUP if e.S == 1 else 1
+    for first in range(worker * width, e.C, workers * width):
+        last = min(first + width, e.C)
+        if e.training:
+            if e.S == 1:
+                _measure_features(x, mean, var, sums, first, last, e)
+            else:
+                _measure_channel(x, mean, var, first, e)
+        for c in range(first, last):
+            put(sums, c, get(gamma, c) / math.sqrt(get(var, c) + get(eps, 0)))
+        for n in range(e.N):
+            for c in range(first, last):
+                middle, shift = get(mean, c), get(beta, c)
+                scale = x.dtype.type(get(sums, c))
+                start = (n * e.C + c) * e.S
+                for i in range(start, start + e.S):
+                    put(y, i, (get(x, i) - middle) * scale + shift)
+
+
+@inner
+def _measure_channel(x: Array, mean: Array, var: Array, c: int, e: Extents) -> None:
+    count = max(e.N * e.S, 1)
+    total = 0.0
+    for n in range(e.N):
+        start = (n * e.C + c) * e.S
+        for i in range(start, start + e.S):
+            total += get(x, i)
+    put(mean, c, total / count)
+    middle = get(mean, c)
+    total = 0.0
+    for n in range(e.N):
+        start = (n * e.C + c) * e.S
+        for i in range(start, start + e.S):
+            difference = get(x, i) - middle
+            total += difference * difference
+    put(var, c, total / count)
+
+
+@inner
+def _measure_features(
+    x: Array, mean: Array, var: Array, sums: Array, first: int, last: int, e: Extents
+) -> None:
+    count = max(e.N, 1)
+    for c in range(first, last):
+        put(sums, c, 0.0)
+    for n in range(e.N):
+        for c in range(first, last):
+            put(sums, c, get(sums, c) + get(x, n * e.C + c))
+    for c in range(first, last):
+        put(mean, c, get(sums, c) / count)
+        put(sums, c, 0.0)
+    for n in range(e.N):
+        for c in range(first, last):
+            difference = get(x, n * e.C + c) - get(mean, c)
+            put(sums, c, get(sums, c) + difference * difference)
+    for c in range(first, last):
+        put(var, c, get(sums, c) / count)
+
+
+@driver
+def differentiate(
+    worker: int, workers: int, dout: In, x: In, gamma: In, mean: In, var: In, eps: Numbers,
+    dx: Out, dgamma: Out, dbeta: Out, sums: Numbers, e: Extents,
+) -> None:  # fmt: skip
+    """Two sums, and the result."""
+    width = GROUP if e.S == 1 else 1
+    count = max(e.N * e.S, 1)
+    for first in range(worker * width, e.C, workers * width):
+        last = min(first + width, e.C)
+        for c in range(first, last):
+            put(sums, c, 0.0)
+            put(sums, e.C + c, 0.0)
+        for n in range(e.N):
+            for c in range(first, last):
+                start = (n * e.C + c) * e.S
+                middle = get(mean, c)
+                total, product = 0.0, 0.0
+                for i in range(start, start + e.S):
+                    total += get(dout, i)
+                    product += get(dout, i) * (get(x, i) - middle)
+                put(sums, c, get(sums, c) + total)
+                put(sums, e.C + c, get(sums, e.C + c) + product)
+        for c in range(first, last):
+            inverse_std = 1 / math.sqrt(get(var, c) + get(eps, 0))
+            put(dbeta, c, get(sums, c))
+            put(dgamma, c, get(sums, e.C + c) * inverse_std)
+            put(sums, c, inverse_std)
+        for n in range(e.N):
+            for c in range(first, last):
+                start = (n * e.C + c) * e.S
+                middle = get(mean, c)
+                scale = dout.dtype.type(get(gamma, c) * get(sums, c))
+                shift = dout.dtype.type(get(dbeta, c) / count)
+                spread = dout.dtype.type(get(sums, c) * get(dgamma, c) / count)
+                for i in range(start, start + e.S):
+                    put(dx, i, (get(dout, i) - shift - (get(x, i) - middle) * spread) * scale)

@@ -1,0 +1,93 @@
+"""Updates of parameters by their gradients: each worker its share of the elements."""
+
+import math
+
+from fastscratch.kernels.arrays import SUMMED
+from fastscratch.kernels.numba_jit.compile import In, Numbers, Out, driver, inner, usable_workers
+from fastscratch.kernels.numba_jit.lines import get, put, share_start
+from fastscratch.types import Array
+
+
+def sgd_update(value: Array, grad: Array, rates: Array, num_threads: int) -> None:
+    """With rates lr, decay: value -= lr*(grad + decay*value)."""
+    descend(usable_workers(num_threads, value.size), value, grad, rates, value.size)
+
+
+def momentum_update(
+    value: Array, velocity: Array, grad: Array, rates: Array, num_threads: int
+) -> None:
+    """velocity = momentum*velocity + gain*(grad + decay*value); value += step*velocity."""
+    workers = usable_workers(num_threads, 2 * value.size)
+    roll(workers, value, velocity, grad, rates, value.size)
+
+
+def adam_update(
+    value: Array, m: Array, v: Array, grad: Array, rates: Array, num_threads: int
+) -> None:
+    """value -= rate*m/(sqrt(scale*v) + eps), m and v being running means of g and g*g."""
+    adapt(usable_workers(num_threads, 4 * value.size), value, m, v, grad, rates, value.size)
+
+
+def squared_norm(x: Array, sums: Array, num_threads: int) -> None:
+    """sums = the sums of x*x over runs of SUMMED elements."""
+    add_squares(usable_workers(num_threads, x.size), x, sums, x.size)
+
+
+@inner
+def rounded(like: Array, numbers: Array, index: int) -> float:
+    """A number in the dtype that is computed in."""
+    return like.dtype.type(get(numbers, index))  # type: ignore[no-any-return]
+
+
+@driver
+def descend(worker: int, workers: int, value: Out, grad: In, rates: Numbers, size: int) -> None:
+    """The gradient, and the weights' share."""
+    lr, decay = rounded(value, rates, 0), rounded(value, rates, 1)
+    for i in range(share_start(worker, workers, size), share_start(worker + 1, workers, size)):
+        w = get(value, i)
+        put(value, i, w - lr * (get(grad, i) + decay * w))
+
+
+@driver
+def roll(
+    worker: int, workers: int, value: Out, velocity: Out, grad: In, rates: Numbers, size: int
+) -> None:
+    """The velocity first."""
+    momentum, gain = rounded(value, rates, 0), rounded(value, rates, 1)
+    step, decay = rounded(value, rates, 2), rounded(value, rates, 3)
+    for i in range(share_start(worker, workers, size), share_start(worker + 1, workers, size)):
+        w = get(value, i)
+        v = momentum * get(velocity, i) + gain * (get(grad, i) + decay * w)
+        put(velocity, i, v)
+        put(value, i, w + step * v)
+
+
+@driver
+def adapt(
+    worker: int, workers: int, value: Out, m: Out, v: Out, grad: In, rates: Numbers, size: int
+) -> None:
+    """The running means first."""
+    beta1, beta2 = rounded(value, rates, 0), rounded(value, rates, 1)
+    share1 = value.dtype.type(1 - get(rates, 0))
+    share2 = value.dtype.type(1 - get(rates, 1))
+    rate, scale = rounded(value, rates, 2), rounded(value, rates, 3)
+    eps, decay = rounded(value, rates, 4), rounded(value, rates, 5)
+    for i in range(share_start(worker, workers, size), share_start(worker + 1, workers, size)):
+        w = get(value, i)
+        g = get(grad, i) + decay * w
+        mean = beta1 * get(m, i) + share1 * g
+        square = beta2 * get(v, i) + share2 * g * g
+        put(m, i, mean)
+        put(v, i, square)
+        put(value, i, w - rate * mean / (value.dtype.type(math.sqrt(scale * square)) + eps))
+
+
+@driver
+def add_squares(worker: int, workers: int, x: In, sums: Numbers, size: int) -> None:
+    """A task is a run."""
+    for task in range(worker, (size + SUMMED - 1) // SUMMED, workers):
+        total = 0.0
+        for i in range(task * SUMMED, min((task + 1) * SUMMED, size)):
+            element = float(get(x, i))
+            total += element * element
+        put(sums, task, total)

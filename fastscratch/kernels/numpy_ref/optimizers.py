@@ -1,0 +1,49 @@
+"""Updates of parameters by their gradients, in place; `rates` are the numbers of a formula."""
+
+import numpy as np
+
+from fastscratch.kernels.arrays import SUMMED
+from fastscratch.types import Array
+
+
+def sgd_update(value: Array, grad: Array, rates: Array, num_threads: int) -> None:
+    """With rates lr, decay: value -= lr*(grad + decay*value)."""
+    lr, decay = rates.tolist()
+    value -= lr * (grad + decay * value)
+
+
+def momentum_update(
+    value: Array, velocity: Array, grad: Array, rates: Array, num_threads: int
+) -> None:
+    """With rates momentum, gain, step, decay.
+
+    velocity = momentum*velocity + gain*(grad + decay*value); value += step*velocity.
+    """
+    momentum, gain, step, decay = rates.tolist()
+    velocity *= momentum
+    velocity += gain * (grad + decay * value)
+    value += step * velocity
+
+
+def adam_update(
+    value: Array, m: Array, v: Array, grad: Array, rates: Array, num_threads: int
+) -> None:
+    """With rates beta1, beta2, rate, scale, eps, decay, and g = grad + decay*value.
+
+    m = beta1*m + (1 - beta1)*g; v = beta2*v + (1 - beta2)*g*g;
+    value -= rate*m/(sqrt(scale*v) + eps).
+    """
+    beta1, beta2, rate, scale, eps, decay = rates.tolist()
+    g = grad + decay * value
+    m *= beta1
+    m += (1 - beta1) * g
+    v *= beta2
+    v += (1 - beta2) * g * g
+    value -= rate * m / (np.sqrt(scale * v) + eps)
+
+
+def squared_norm(x: Array, sums: Array, num_threads: int) -> None:
+    """sums = the sums of x*x over runs of SUMMED elements."""
+    if x.size:
+        squares = np.square(x.reshape(-1), dtype=np.float64)
+        np.add.reduceat(squares, np.arange(0, x.size, SUMMED), out=sums)

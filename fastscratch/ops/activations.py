@@ -1,0 +1,258 @@
+"""Activations, element by element, and their gradients from the activations' own outputs."""
+
+from fastscratch.errors import ShapeError
+from fastscratch.kernels.problem import ElementsProblem
+from fastscratch.ops.plan import add_plan, as_input, dtype_name, find_plan, output
+from fastscratch.types import Array
+
+
+def relu_forward(x: Array, *, backend: str | None = None, out: Array | None = None) -> Array:
+    """Rectify: ``y = max(x, 0)``, and NaN stays NaN.
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64, any shape
+        One axis or more.
+    backend : str, optional
+        The implementation to run, instead of the one that dispatch would choose.
+    out : ndarray, optional
+        Where to write the result; C-contiguous, of x's shape and dtype, overlapping no input.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape. The sign of a zero is not settled.
+
+    Raises
+    ------
+    ShapeError
+        If `x` has no axis.
+    DtypeError
+        If it is neither float32 nor float64.
+    BackendUnavailableError
+        If the implementation that is named is not there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> relu_forward(np.array([1.0, -0.5, np.nan]))
+    array([ 1.,  0., nan])
+    """
+    return _forward("relu_forward", x, backend, out)
+
+
+def relu_backward(
+    dout: Array, y: Array, *, backend: str | None = None, out: Array | None = None
+) -> Array:
+    """Gradient of a loss with respect to the input of `relu_forward`: ``dout`` where ``y > 0``.
+
+    Parameters
+    ----------
+    dout : ndarray of float32 or float64, any shape
+        Gradient of the loss with respect to the output.
+    y : ndarray
+        What `relu_forward` returned; its input serves as well.
+    backend : str, optional
+        As in `relu_forward`.
+    out : ndarray, optional
+        Where to write the result.
+
+    Returns
+    -------
+    ndarray
+        0 where y is 0, negative or NaN, whatever dout is there.
+
+    Raises
+    ------
+    ShapeError, DtypeError, BackendUnavailableError
+        As `relu_forward`, and if the two differ in shape or dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> relu_backward(np.array([5.0, 6.0]), np.array([0.0, 2.0]))
+    array([0., 6.])
+    """
+    return _backward("relu_backward", dout, y, backend, out)
+
+
+def sigmoid_forward(x: Array, *, backend: str | None = None, out: Array | None = None) -> Array:
+    """The logistic function: ``y = 1/(1 + exp(-x))``, which overflows for no x.
+
+    The error is below 4 units in the last place of y.
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64, any shape
+        One axis or more.
+    backend : str, optional
+        As in `relu_forward`.
+    out : ndarray, optional
+        Where to write the result.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+
+    Raises
+    ------
+    ShapeError, DtypeError, BackendUnavailableError
+        As `relu_forward`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sigmoid_forward(np.array([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ])
+    """
+    return _forward("sigmoid_forward", x, backend, out)
+
+
+def sigmoid_backward(
+    dout: Array, y: Array, *, backend: str | None = None, out: Array | None = None
+) -> Array:
+    """Gradient of a loss with respect to the input of `sigmoid_forward`: ``dout * y*(1 - y)``.
+
+    Parameters
+    ----------
+    dout : ndarray of float32 or float64, any shape
+        Gradient of the loss with respect to the output.
+    y : ndarray
+        What `sigmoid_forward` returned.
+    backend : str, optional
+        As in `relu_forward`.
+    out : ndarray, optional
+        Where to write the result.
+
+    Returns
+    -------
+    ndarray
+        Of dout's shape.
+
+    Raises
+    ------
+    ShapeError, DtypeError, BackendUnavailableError
+        As `relu_backward`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sigmoid_backward(np.array([4.0]), np.array([0.5]))
+    array([1.])
+    """
+    return _backward("sigmoid_backward", dout, y, backend, out)
+
+
+def tanh_forward(x: Array, *, backend: str | None = None, out: Array | None = None) -> Array:
+    """The hyperbolic tangent: ``y = tanh(x)``.
+
+    The error is below 4 units in the last place of y.
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64, any shape
+        One axis or more.
+    backend : str, optional
+        As in `relu_forward`.
+    out : ndarray, optional
+        Where to write the result.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+
+    Raises
+    ------
+    ShapeError, DtypeError, BackendUnavailableError
+        As `relu_forward`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tanh_forward(np.array([0.0, 100.0]))
+    array([0., 1.])
+    """
+    return _forward("tanh_forward", x, backend, out)
+
+
+def tanh_backward(
+    dout: Array, y: Array, *, backend: str | None = None, out: Array | None = None
+) -> Array:
+    """Gradient of a loss with respect to the input of `tanh_forward`: ``dout * (1 - y*y)``.
+
+    Parameters
+    ----------
+    dout : ndarray of float32 or float64, any shape
+        Gradient of the loss with respect to the output.
+    y : ndarray
+        What `tanh_forward` returned.
+    backend : str, optional
+        As in `relu_forward`.
+    out : ndarray, optional
+        Where to write the result.
+
+    Returns
+    -------
+    ndarray
+        Of dout's shape.
+
+    Raises
+    ------
+    ShapeError, DtypeError, BackendUnavailableError
+        As `relu_backward`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tanh_backward(np.array([4.0]), np.array([0.5]))
+    array([3.])
+    """
+    return _backward("tanh_backward", dout, y, backend, out)
+
+
+def _forward(op: str, x: Array, backend: str | None, out: Array | None) -> Array:
+    given = x
+    x = as_input(x, "x", op)
+    key = (op, x.shape, x.dtype, backend)
+    plan = find_plan(key) or add_plan(key, elements_problem(op, x=x), backend)
+    y = output(plan, "y", out, (given,))
+    plan.kernel(x, y, *plan.arguments)
+    return y
+
+
+def _backward(op: str, dout: Array, y: Array, backend: str | None, out: Array | None) -> Array:
+    given = (dout, y)
+    dout = as_input(dout, "dout", op)
+    y = as_input(y, "y", op)
+    key = (op, dout.shape, dout.dtype, y.shape, y.dtype, backend)
+    plan = find_plan(key) or add_plan(key, elements_problem(op, dout=dout, y=y), backend)
+    dx = output(plan, "dx", out, given)
+    plan.kernel(dout, y, dx, *plan.arguments)
+    return dx
+
+
+def elements_problem(op: str, **arrays: Array) -> ElementsProblem:
+    """The problem that a call on arrays of one shape poses, its arguments checked."""
+    dtype = dtype_name(op, **arrays)
+    (first_name, first), *others = arrays.items()
+    if first.ndim < 1:
+        raise ShapeError(f"{op}: {first_name} must have one axis or more; pass a row of one")
+    for name, array in others:
+        if array.shape != first.shape:
+            raise ShapeError(
+                f"{op}: {name} must have the shape of {first_name}, {first.shape}, got "
+                f"{array.shape}"
+            )
+    return ElementsProblem(op, dtype, first.shape)
+
+
+def forward_problem(op: str, x: Array) -> ElementsProblem:
+    """The problem that an activation poses."""
+    return elements_problem(op, x=x)
+
+
+def backward_problem(op: str, dout: Array, y: Array) -> ElementsProblem:
+    """The problem that an activation's gradient poses."""
+    return elements_problem(op, dout=dout, y=y)

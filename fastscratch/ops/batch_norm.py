@@ -1,0 +1,260 @@
+"""Batch normalisation of features (N, F) and of images (N, C, H, W), channel by channel."""
+
+import math
+
+import numpy as np
+
+from fastscratch.errors import ShapeError
+from fastscratch.kernels.problem import ChannelsProblem
+from fastscratch.ops.plan import add_plan, as_input, dtype_name, find_plan, output
+from fastscratch.types import Array
+
+
+def batch_norm_forward(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    *,
+    eps: float = 1e-5,
+    backend: str | None = None,
+    out: Array | None = None,
+) -> tuple[Array, Array, Array]:
+    """Normalise by the batch's own mean and variance.
+
+    ``y = gamma*(x - mean)/sqrt(var + eps) + beta``. Mean and variance (divided by the number of
+    elements) are over every axis but the second.
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64, shape (N, C, ...)
+        Features (N, C), or images (N, C, H, W).
+    gamma, beta : ndarray, shape (C,)
+        Scale and shift, of x's dtype.
+    eps : float
+        Added to the variance.
+    backend : str, optional
+        The implementation to run, instead of the one that dispatch would choose.
+    out : ndarray, optional
+        Where to write y; C-contiguous, of x's shape and dtype, overlapping no input.
+
+    Returns
+    -------
+    (ndarray, ndarray, ndarray)
+        y of x's shape, and mean and variance (C,).
+
+    Raises
+    ------
+    ShapeError
+        If x has fewer than two axes or no channel, or the vectors do not fit it.
+    DtypeError
+        If an array is neither float32 nor float64, or the dtypes differ.
+    BackendUnavailableError
+        If the implementation that is named is not there.
+
+    References
+    ----------
+    .. [1] S. Ioffe and C. Szegedy, "Batch normalization", 2015, algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[1.0, 10.0], [3.0, 30.0]])
+    >>> y, mean, var = batch_norm_forward(x, np.ones(2), np.zeros(2))
+    >>> y.round(3), mean, var
+    (array([[-1., -1.], [ 1.,  1.]]), array([ 2., 20.]), array([  1., 100.]))
+    """
+    op = "batch_norm_forward"
+    given = (x, gamma, beta)
+    x, gamma, beta = (
+        as_input(x, "x", op), as_input(gamma, "gamma", op), as_input(beta, "beta", op)
+    )  # fmt: skip
+    key = (op, x.shape, x.dtype, _key(gamma), _key(beta), backend)
+    plan = find_plan(key) or add_plan(key, forward_problem(x, gamma, beta), backend)
+    shape = plan.outputs["y"][0]
+    y = output(plan, "y", _in_channels(out, x, shape), given)
+    mean, var = output(plan, "mean", None, ()), output(plan, "var", None, ())
+    plan.kernel(x.reshape(shape), gamma, beta, np.array([eps]), y, mean, var, *plan.arguments)
+    return (y.reshape(x.shape) if out is None else out), mean, var
+
+
+def batch_norm_inference(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    mean: Array,
+    var: Array,
+    *,
+    eps: float = 1e-5,
+    backend: str | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Normalise by a mean and a variance that are given, such as running ones.
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64, shape (N, C, ...)
+        Features (N, C), or images (N, C, H, W).
+    gamma, beta, mean, var : ndarray, shape (C,)
+        Scale, shift, and the two statistics, of x's dtype.
+    eps : float
+        Added to the variance.
+    backend : str, optional
+        As in `batch_norm_forward`.
+    out : ndarray, optional
+        Where to write the result.
+
+    Returns
+    -------
+    ndarray
+        ``gamma*(x - mean)/sqrt(var + eps) + beta``, of x's shape.
+
+    Raises
+    ------
+    ShapeError, DtypeError, BackendUnavailableError
+        As `batch_norm_forward`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = np.ones(1)
+    >>> batch_norm_inference(np.array([[5.0]]), 2 * one, one, 3 * one, 4 * one).round(3)
+    array([[3.]])
+    """
+    op = "batch_norm_inference"
+    given = (x, gamma, beta, mean, var)
+    x = as_input(x, "x", op)
+    gamma, beta = as_input(gamma, "gamma", op), as_input(beta, "beta", op)
+    mean, var = as_input(mean, "mean", op), as_input(var, "var", op)
+    key = (op, x.shape, x.dtype, _key(gamma), _key(beta), _key(mean), _key(var), backend)
+    plan = find_plan(key) or add_plan(key, inference_problem(x, gamma, beta, mean, var), backend)
+    shape = plan.outputs["y"][0]
+    y = output(plan, "y", _in_channels(out, x, shape), given)
+    plan.kernel(x.reshape(shape), gamma, beta, mean, var, np.array([eps]), y, *plan.arguments)
+    return y.reshape(x.shape) if out is None else out
+
+
+def batch_norm_backward(
+    dout: Array,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    var: Array,
+    *,
+    eps: float = 1e-5,
+    backend: str | None = None,
+    out: Array | None = None,
+    gamma_out: Array | None = None,
+    beta_out: Array | None = None,
+) -> tuple[Array, Array, Array]:
+    """Gradients of a loss with respect to the input, scale and shift of `batch_norm_forward`.
+
+    With ``n = (x - mean)/sqrt(var + eps)``: ``dgamma = sum(dout*n)``, ``dbeta = sum(dout)``, and
+    ``dx = gamma/sqrt(var + eps) * (dout - dbeta/count - n*dgamma/count)``.
+
+    Parameters
+    ----------
+    dout : ndarray of float32 or float64, shape (N, C, ...)
+        Gradient of the loss with respect to the output.
+    x : ndarray
+        The input of the forward pass.
+    gamma, mean, var : ndarray, shape (C,)
+        Its scale, and the mean and variance that it returned.
+    eps : float
+        As in the forward pass.
+    backend : str, optional
+        As in `batch_norm_forward`.
+    out, gamma_out, beta_out : ndarray, optional
+        Where to write the results.
+
+    Returns
+    -------
+    (ndarray, ndarray, ndarray)
+        dx of x's shape, dgamma and dbeta (C,).
+
+    Raises
+    ------
+    ShapeError, DtypeError, BackendUnavailableError
+        As `batch_norm_forward`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x, one = np.array([[1.0], [3.0]]), np.ones(1)
+    >>> dx, dgamma, dbeta = batch_norm_backward(np.array([[1.0], [2.0]]), x, one, 2 * one, one)
+    >>> np.abs(dx).round(3), dgamma.round(3), dbeta
+    (array([[0.], [0.]]), array([1.]), array([3.]))
+    """
+    op = "batch_norm_backward"
+    given = (dout, x, gamma, mean, var)
+    dout, x = as_input(dout, "dout", op), as_input(x, "x", op)
+    gamma = as_input(gamma, "gamma", op)
+    mean, var = as_input(mean, "mean", op), as_input(var, "var", op)
+    key = (
+        op, dout.shape, dout.dtype, x.shape, x.dtype, _key(gamma), _key(mean), _key(var), backend
+    )  # fmt: skip
+    plan = find_plan(key) or add_plan(key, backward_problem(dout, x, gamma, mean, var), backend)
+    shape = plan.outputs["dx"][0]
+    dx = output(plan, "dx", _in_channels(out, x, shape), given)
+    dgamma = output(plan, "dgamma", gamma_out, (*given, dx))
+    dbeta = output(plan, "dbeta", beta_out, (*given, dx, dgamma))
+    plan.kernel(
+        dout.reshape(shape), x.reshape(shape), gamma, mean, var, np.array([eps]), dx, dgamma,
+        dbeta, *plan.arguments,
+    )  # fmt: skip
+    return (dx.reshape(x.shape) if out is None else out), dgamma, dbeta
+
+
+def forward_problem(x: Array, gamma: Array, beta: Array) -> ChannelsProblem:
+    """The problem that a call of `batch_norm_forward` poses, its arguments checked."""
+    return _problem("batch_norm_forward", {"x": x}, {"gamma": gamma, "beta": beta})
+
+
+def inference_problem(
+    x: Array, gamma: Array, beta: Array, mean: Array, var: Array
+) -> ChannelsProblem:
+    """The problem that a call of `batch_norm_inference` poses, its arguments checked."""
+    vectors = {"gamma": gamma, "beta": beta, "mean": mean, "var": var}
+    return _problem("batch_norm_inference", {"x": x}, vectors)
+
+
+def backward_problem(
+    dout: Array, x: Array, gamma: Array, mean: Array, var: Array
+) -> ChannelsProblem:
+    """The problem that a call of `batch_norm_backward` poses, its arguments checked."""
+    vectors = {"gamma": gamma, "mean": mean, "var": var}
+    return _problem("batch_norm_backward", {"dout": dout, "x": x}, vectors)
+
+
+def _problem(op: str, batches: dict[str, Array], vectors: dict[str, Array]) -> ChannelsProblem:
+    dtype = dtype_name(op, **batches, **vectors)
+    (first_name, first), *others = batches.items()
+    if first.ndim < 2 or not first.shape[1]:
+        raise ShapeError(
+            f"{op}: {first_name} must have axes (N, C, ...) with a channel or more, got shape "
+            f"{first.shape}"
+        )
+    for name, array in others:
+        if array.shape != first.shape:
+            raise ShapeError(
+                f"{op}: {name} must have the shape of {first_name}, {first.shape}, got "
+                f"{array.shape}"
+            )
+    N, C = first.shape[:2]
+    for name, vector in vectors.items():
+        if vector.shape != (C,):
+            raise ShapeError(
+                f"{op}: {first_name} has {C} channels, so {name} must have shape ({C},), got "
+                f"{vector.shape}"
+            )
+    return ChannelsProblem(op, dtype, N, C, math.prod(first.shape[2:]))
+
+
+def _key(array: Array) -> tuple[tuple[int, ...], np.dtype[np.floating]]:
+    return array.shape, array.dtype
+
+
+def _in_channels(out: Array | None, x: Array, shape: tuple[int, ...]) -> Array | None:
+    """The caller's ``out`` as the kernel takes it; one that does not fit is left to `output`."""
+    if isinstance(out, np.ndarray) and out.shape == x.shape and out.flags.c_contiguous:
+        return out.reshape(shape)
+    return out

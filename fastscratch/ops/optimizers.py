@@ -1,0 +1,243 @@
+"""Updates of parameters by their gradients, in one pass over memory.
+
+Unlike other operations these write to what they are given: the values, and the optimizer's state.
+"""
+
+import numpy as np
+
+from fastscratch.errors import ArgumentError, DtypeError
+from fastscratch.kernels.problem import ElementsProblem
+from fastscratch.ops.activations import elements_problem
+from fastscratch.ops.plan import add_plan, as_input, find_plan, output
+from fastscratch.types import Array
+
+
+def sgd_update(
+    value: Array,
+    grad: Array,
+    *,
+    lr: float = 0.01,
+    weight_decay: float = 0.0,
+    backend: str | None = None,
+) -> None:
+    """Descend: ``value -= lr*(grad + weight_decay*value)``, in place.
+
+    Parameters
+    ----------
+    value : ndarray of float32 or float64, any shape
+        What is updated: C-contiguous, aligned, writeable.
+    grad : ndarray
+        Of value's shape and dtype, overlapping nothing.
+    lr, weight_decay : float
+        Learning rate, and the weights' share in the gradient.
+    backend : str, optional
+        The implementation to run, instead of the one that dispatch would choose.
+
+    Returns
+    -------
+    None
+
+    Raises
+    ------
+    ShapeError, DtypeError
+        If the arrays differ in shape or dtype, or are neither float32 nor float64.
+    ArgumentError
+        If `value` cannot be written in place, or overlaps another array.
+    BackendUnavailableError
+        If the implementation that is named is not there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value = np.array([1.0, 2.0])
+    >>> sgd_update(value, np.array([1.0, -1.0]), lr=0.5)
+    >>> value
+    array([0.5, 2.5])
+    """
+    _update("sgd_update", {"value": value}, grad, (lr, weight_decay), backend)
+
+
+def momentum_update(
+    value: Array,
+    velocity: Array,
+    grad: Array,
+    *,
+    momentum: float = 0.9,
+    gain: float = -0.01,
+    step: float = 1.0,
+    weight_decay: float = 0.0,
+    backend: str | None = None,
+) -> None:
+    """Descend with momentum, in place.
+
+    ``velocity = momentum*velocity + gain*(grad + weight_decay*value)``; ``value += step*velocity``.
+
+    Parameters
+    ----------
+    value, velocity : ndarray of float32 or float64, any shape
+        What is updated: C-contiguous, aligned, writeable, overlapping nothing.
+    grad : ndarray
+        Of value's shape and dtype.
+    momentum : float
+        The share of the velocity that is kept.
+    gain, step : float
+        ``(-lr, 1)`` is the book's form, ``(1, -lr)`` that of CS231n and PyTorch.
+    weight_decay : float
+        The weights' share in the gradient.
+    backend : str, optional
+        As in `sgd_update`.
+
+    Returns
+    -------
+    None
+
+    Raises
+    ------
+    ShapeError, DtypeError, ArgumentError, BackendUnavailableError
+        As `sgd_update`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value, velocity = np.array([1.0]), np.array([2.0])
+    >>> momentum_update(value, velocity, np.array([4.0]), momentum=0.5, gain=-0.5)
+    >>> value, velocity
+    (array([0.]), array([-1.]))
+    """
+    rates = (momentum, gain, step, weight_decay)
+    _update("momentum_update", {"value": value, "velocity": velocity}, grad, rates, backend)
+
+
+def adam_update(
+    value: Array,
+    m: Array,
+    v: Array,
+    grad: Array,
+    *,
+    t: int = 1,
+    lr: float = 0.001,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-7,
+    weight_decay: float = 0.0,
+    backend: str | None = None,
+) -> None:
+    """One step of Adam, in place, with ``g = grad + weight_decay*value``.
+
+    ``m = beta1*m + (1 - beta1)*g``, ``v = beta2*v + (1 - beta2)*g*g``, and
+    ``value -= lr * (m/(1 - beta1**t)) / (sqrt(v/(1 - beta2**t)) + eps)``.
+
+    Source: Kingma and Ba, "Adam", 2015, algorithm 1.
+
+    Parameters
+    ----------
+    value, m, v : ndarray of float32 or float64, any shape
+        What is updated: C-contiguous, aligned, writeable, overlapping nothing.
+    grad : ndarray
+        Of value's shape and dtype.
+    t : int
+        The number of this step, counted from 1.
+    lr, beta1, beta2, eps, weight_decay : float
+        As `fastscratch.optimizers.Adam` has them.
+    backend : str, optional
+        As in `sgd_update`.
+
+    Returns
+    -------
+    None
+
+    Raises
+    ------
+    ShapeError, DtypeError, ArgumentError, BackendUnavailableError
+        As `sgd_update`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> value, m, v = np.array([1.0]), np.zeros(1), np.zeros(1)
+    >>> adam_update(value, m, v, np.array([4.0]), lr=0.25)
+    >>> value.round(6), m, v
+    (array([0.75]), array([0.4]), array([0.016]))
+    """
+    rates = (beta1, beta2, lr / (1 - beta1**t), 1 / (1 - beta2**t), eps, weight_decay)
+    _update("adam_update", {"value": value, "m": m, "v": v}, grad, rates, backend)
+
+
+def squared_norm(x: Array, *, backend: str | None = None, out: Array | None = None) -> float:
+    """The sum of the squares of all elements, in float64: finite only if every element is.
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64, any shape
+        One axis or more.
+    backend : str, optional
+        As in `sgd_update`.
+    out : ndarray of float64, shape (ceil(x.size/8192),), optional
+        Where to write the partial sums, of 8192 elements each.
+
+    Returns
+    -------
+    float
+        Not finite, too, where a sum in x's dtype overflows.
+
+    Raises
+    ------
+    ShapeError, DtypeError, BackendUnavailableError
+        As `sgd_update`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> squared_norm(np.array([3.0, 4.0]))
+    25.0
+    """
+    given = x
+    x = as_input(x, "x", "squared_norm")
+    key = ("squared_norm", x.shape, x.dtype, backend)
+    plan = find_plan(key) or add_plan(key, norm_problem(x), backend)
+    sums = output(plan, "sums", out, (given,))
+    plan.kernel(x, sums, *plan.arguments)
+    return float(np.add.reduce(sums))
+
+
+def _update(
+    op: str, changed: dict[str, Array], grad: Array, rates: tuple[float, ...], backend: str | None
+) -> None:
+    given = grad
+    grad = as_input(grad, "grad", op)
+    arrays = tuple(changed.values())
+    for name, array in changed.items():
+        if not isinstance(array, np.ndarray):
+            raise DtypeError(f"{op}: {name} must be a NumPy array, got {type(array).__name__}")
+        flags = array.flags
+        if not (flags.c_contiguous and flags.aligned and flags.writeable):
+            raise ArgumentError(f"{op}: {name} must be C-contiguous, aligned and writeable")
+    others = [*arrays[1:], given]
+    for name, array in changed.items():
+        # Bounds alone, which is quick; none of these is a strided view.
+        if any(np.may_share_memory(array, other) for other in others):
+            raise ArgumentError(f"{op}: {name} overlaps another array of the call")
+        others = others[1:]
+    key = (op, *((array.shape, array.dtype) for array in (*arrays, grad)), backend)
+    plan = find_plan(key) or add_plan(key, elements_problem(op, **changed, grad=grad), backend)
+    plan.kernel(*arrays, grad, np.array(rates, np.float64), *plan.arguments)
+
+
+def sgd_problem(value: Array, grad: Array) -> ElementsProblem:
+    """The problem that a call of `sgd_update` poses, its arguments checked."""
+    return elements_problem("sgd_update", value=value, grad=grad)
+
+
+def momentum_problem(value: Array, velocity: Array, grad: Array) -> ElementsProblem:
+    """The problem that a call of `momentum_update` poses, its arguments checked."""
+    return elements_problem("momentum_update", value=value, velocity=velocity, grad=grad)
+
+
+def adam_problem(value: Array, m: Array, v: Array, grad: Array) -> ElementsProblem:
+    """The problem that a call of `adam_update` poses, its arguments checked."""
+    return elements_problem("adam_update", value=value, m=m, v=v, grad=grad)
+
+
+def norm_problem(x: Array) -> ElementsProblem:
+    """The problem that a call of `squared_norm` poses, its arguments checked."""
+    return elements_problem("squared_norm", x=x)

@@ -1,0 +1,323 @@
+"""Batch normalisation of channels (N, C, S). A job is one channel, or a group of features.
+
+A job's channels stay in the cache from one pass over them to the next. Images go along the pixels
+of a plane; features (S = 1) lie side by side, and go along the row. Either way a sum has a fixed
+number of lanes in float64, which are added up at the end: threads change no bit.
+"""
+
+cimport numpy as cnp
+from cython.parallel cimport prange
+from libc.math cimport sqrt
+from libc.string cimport memset
+
+from geometry cimport ceil_div
+from tile cimport real
+
+cnp.import_array()
+
+cdef enum:
+    LANES = 16  # of a sum along a plane
+    GROUP = 64  # features of a job
+
+
+cdef struct Extents:
+    Py_ssize_t N, C, S
+    double eps
+
+
+cdef inline double total(const double* lanes) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double result = 0
+    for i in range(LANES):
+        result += lanes[i]
+    return result
+
+
+cdef inline void add_line(const real* x, Py_ssize_t count, double* lanes) noexcept nogil:
+    cdef Py_ssize_t _i, k
+    for _i in range(count // LANES):
+        for k in range(LANES):
+            lanes[k] += x[k]
+        x += LANES
+    for k in range(count % LANES):
+        lanes[k] += x[k]
+
+
+cdef inline void add_squares(
+    const real* x, real mean, Py_ssize_t count, double* lanes
+) noexcept nogil:
+    """The squares of x - mean."""
+    cdef Py_ssize_t _i, k
+    cdef real difference
+    for _i in range(count // LANES):
+        for k in range(LANES):
+            difference = x[k] - mean
+            lanes[k] += difference * difference
+        x += LANES
+    for k in range(count % LANES):
+        difference = x[k] - mean
+        lanes[k] += difference * difference
+
+
+cdef inline void add_products(
+    const real* dout, const real* x, real mean, Py_ssize_t count, double* lanes
+) noexcept nogil:
+    """dout times x - mean."""
+    cdef Py_ssize_t _i, k
+    for _i in range(count // LANES):
+        for k in range(LANES):
+            lanes[k] += dout[k] * (x[k] - mean)
+        x += LANES
+        dout += LANES
+    for k in range(count % LANES):
+        lanes[k] += dout[k] * (x[k] - mean)
+
+
+cdef inline void normalise_channel(
+    const Extents* e, Py_ssize_t c, const real* x, const real* gamma, const real* beta,
+    const real* mean, const real* var, real* y,
+) noexcept nogil:
+    cdef Py_ssize_t _n, i
+    cdef real middle = mean[c], shift = beta[c]
+    cdef real scale = <real> (gamma[c] / sqrt(var[c] + e.eps))
+    x += c * e.S
+    y += c * e.S
+    for _n in range(e.N):
+        for i in range(e.S):
+            y[i] = (x[i] - middle) * scale + shift
+        x += e.C * e.S
+        y += e.C * e.S
+
+
+cdef inline void measure_channel(
+    const Extents* e, Py_ssize_t c, const real* x, real* mean, real* var
+) noexcept nogil:
+    cdef Py_ssize_t n
+    cdef double count = max(e.N * e.S, 1)
+    cdef double[LANES] lanes
+    memset(lanes, 0, sizeof(lanes))
+    for n in range(e.N):
+        add_line(x + (n * e.C + c) * e.S, e.S, lanes)
+    mean[c] = <real> (total(lanes) / count)
+    memset(lanes, 0, sizeof(lanes))
+    for n in range(e.N):
+        add_squares(x + (n * e.C + c) * e.S, mean[c], e.S, lanes)
+    var[c] = <real> (total(lanes) / count)
+
+
+cdef inline void differentiate_channel(
+    const Extents* e, Py_ssize_t c, const real* dout, const real* x, const real* gamma,
+    const real* mean, const real* var, real* dx, real* dgamma, real* dbeta,
+) noexcept nogil:
+    cdef Py_ssize_t n, i, at
+    cdef double count = max(e.N * e.S, 1)
+    cdef double inverse_std = 1 / sqrt(var[c] + e.eps)
+    cdef double[LANES] lanes
+    cdef real middle = mean[c], scale = <real> (gamma[c] * inverse_std), spread, shift
+    memset(lanes, 0, sizeof(lanes))
+    for n in range(e.N):
+        add_line(dout + (n * e.C + c) * e.S, e.S, lanes)
+    dbeta[c] = <real> total(lanes)
+    memset(lanes, 0, sizeof(lanes))
+    for n in range(e.N):
+        at = (n * e.C + c) * e.S
+        add_products(dout + at, x + at, middle, e.S, lanes)
+    dgamma[c] = <real> (total(lanes) * inverse_std)
+    shift = <real> (dbeta[c] / count)
+    spread = <real> (inverse_std * dgamma[c] / count)
+    for n in range(e.N):
+        at = (n * e.C + c) * e.S
+        for i in range(at, at + e.S):
+            dx[i] = (dout[i] - shift - (x[i] - middle) * spread) * scale
+
+
+cdef inline void normalise_group(
+    const Extents* e, Py_ssize_t first, const real* x, const real* gamma, const real* beta,
+    const real* mean, const real* var, real* y,
+) noexcept nogil:
+    cdef Py_ssize_t _n, c, width = min(GROUP, e.C - first)
+    cdef real[GROUP] middle, scale, shift
+    for c in range(width):
+        middle[c], shift[c] = mean[first + c], beta[first + c]
+        scale[c] = <real> (gamma[first + c] / sqrt(var[first + c] + e.eps))
+    x += first
+    y += first
+    for _n in range(e.N):
+        for c in range(width):
+            y[c] = (x[c] - middle[c]) * scale[c] + shift[c]
+        x += e.C
+        y += e.C
+
+
+cdef inline void measure_group(
+    const Extents* e, Py_ssize_t first, const real* x, real* mean, real* var
+) noexcept nogil:
+    cdef Py_ssize_t _n, c, width = min(GROUP, e.C - first)
+    cdef double count = max(e.N, 1)
+    cdef double[GROUP] sums
+    cdef real[GROUP] middle
+    cdef real difference
+    cdef const real* row = x + first
+    memset(sums, 0, sizeof(sums))
+    for _n in range(e.N):
+        for c in range(width):
+            sums[c] += row[c]
+        row += e.C
+    for c in range(width):
+        middle[c] = <real> (sums[c] / count)
+        mean[first + c] = middle[c]
+    memset(sums, 0, sizeof(sums))
+    row = x + first
+    for _n in range(e.N):
+        for c in range(width):
+            difference = row[c] - middle[c]
+            sums[c] += difference * difference
+        row += e.C
+    for c in range(width):
+        var[first + c] = <real> (sums[c] / count)
+
+
+cdef inline void differentiate_group(
+    const Extents* e, Py_ssize_t first, const real* dout, const real* x, const real* gamma,
+    const real* mean, const real* var, real* dx, real* dgamma, real* dbeta,
+) noexcept nogil:
+    cdef Py_ssize_t n, c, at, width = min(GROUP, e.C - first)
+    cdef double inverse_std, count = max(e.N, 1)
+    cdef double[GROUP] sums, products
+    cdef real[GROUP] middle, scale, shift, spread
+    for c in range(width):
+        middle[c] = mean[first + c]
+    memset(sums, 0, sizeof(sums))
+    memset(products, 0, sizeof(products))
+    for n in range(e.N):
+        at = n * e.C + first
+        for c in range(width):
+            sums[c] += dout[at + c]
+            products[c] += dout[at + c] * (x[at + c] - middle[c])
+    for c in range(width):
+        inverse_std = 1 / sqrt(var[first + c] + e.eps)
+        dbeta[first + c] = <real> sums[c]
+        dgamma[first + c] = <real> (products[c] * inverse_std)
+        scale[c] = <real> (gamma[first + c] * inverse_std)
+        shift[c] = <real> (dbeta[first + c] / count)
+        spread[c] = <real> (inverse_std * dgamma[first + c] / count)
+    for n in range(e.N):
+        at = n * e.C + first
+        for c in range(width):
+            dx[at + c] = (
+                dout[at + c] - shift[c] - (x[at + c] - middle[c]) * spread[c]
+            ) * scale[c]
+
+
+cdef inline void forward_job(
+    const Extents* e, Py_ssize_t job, bint training, const real* x, const real* gamma,
+    const real* beta, real* mean, real* var, real* y,
+) noexcept nogil:
+    if e.S == 1:
+        if training:
+            measure_group(e, job * GROUP, x, mean, var)
+        normalise_group(e, job * GROUP, x, gamma, beta, mean, var, y)
+    else:
+        if training:
+            measure_channel(e, job, x, mean, var)
+        normalise_channel(e, job, x, gamma, beta, mean, var, y)
+
+
+cdef void forward(
+    const Extents* e, bint training, const real* x, const real* gamma, const real* beta,
+    real* mean, real* var, real* y, int num_threads,
+) noexcept nogil:
+    cdef Py_ssize_t job, jobs = ceil_div(e.C, GROUP) if e.S == 1 else e.C
+    if num_threads <= 1:
+        for job in range(jobs):
+            forward_job(e, job, training, x, gamma, beta, mean, var, y)
+    else:
+        for job in prange(jobs, schedule="static", num_threads=num_threads):
+            forward_job(e, job, training, x, gamma, beta, mean, var, y)
+
+
+cdef inline void backward_job(
+    const Extents* e, Py_ssize_t job, const real* dout, const real* x, const real* gamma,
+    const real* mean, const real* var, real* dx, real* dgamma, real* dbeta,
+) noexcept nogil:
+    if e.S == 1:
+        differentiate_group(e, job * GROUP, dout, x, gamma, mean, var, dx, dgamma, dbeta)
+    else:
+        differentiate_channel(e, job, dout, x, gamma, mean, var, dx, dgamma, dbeta)
+
+
+cdef void backward(
+    const Extents* e, const real* dout, const real* x, const real* gamma, const real* mean,
+    const real* var, real* dx, real* dgamma, real* dbeta, int num_threads,
+) noexcept nogil:
+    cdef Py_ssize_t job, jobs = ceil_div(e.C, GROUP) if e.S == 1 else e.C
+    if num_threads <= 1:
+        for job in range(jobs):
+            backward_job(e, job, dout, x, gamma, mean, var, dx, dgamma, dbeta)
+    else:
+        for job in prange(jobs, schedule="static", num_threads=num_threads):
+            backward_job(e, job, dout, x, gamma, mean, var, dx, dgamma, dbeta)
+
+
+cdef Extents extents_of(cnp.ndarray x, cnp.ndarray eps):
+    cdef Extents e
+    e.N, e.C, e.S = x.shape[0], x.shape[1], x.shape[2]
+    e.eps = (<double*> eps.data)[0]
+    return e
+
+
+cdef void run_forward(
+    bint training, cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray beta, cnp.ndarray eps,
+    cnp.ndarray mean, cnp.ndarray var, cnp.ndarray y, int num_threads,
+):
+    cdef Extents e = extents_of(x, eps)
+    cdef bint is_float = x.descr.type_num == cnp.NPY_FLOAT32
+    with nogil:
+        if is_float:
+            forward(
+                &e, training, <float*> x.data, <float*> gamma.data, <float*> beta.data,
+                <float*> mean.data, <float*> var.data, <float*> y.data, num_threads,
+            )
+        else:
+            forward(
+                &e, training, <double*> x.data, <double*> gamma.data, <double*> beta.data,
+                <double*> mean.data, <double*> var.data, <double*> y.data, num_threads,
+            )
+
+
+def batch_norm_forward(
+    cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray beta, cnp.ndarray eps, cnp.ndarray y,
+    cnp.ndarray mean, cnp.ndarray var, int num_threads,
+):
+    """y = gamma*(x - mean)/sqrt(var + eps) + beta, mean and var being those of x over N and S."""
+    run_forward(True, x, gamma, beta, eps, mean, var, y, num_threads)
+
+
+def batch_norm_inference(
+    cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray beta, cnp.ndarray mean, cnp.ndarray var,
+    cnp.ndarray eps, cnp.ndarray y, int num_threads,
+):
+    """y = gamma*(x - mean)/sqrt(var + eps) + beta."""
+    run_forward(False, x, gamma, beta, eps, mean, var, y, num_threads)
+
+
+def batch_norm_backward(
+    cnp.ndarray dout, cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray mean, cnp.ndarray var,
+    cnp.ndarray eps, cnp.ndarray dx, cnp.ndarray dgamma, cnp.ndarray dbeta, int num_threads,
+):
+    """dx = gamma/sqrt(var + eps) * (dout - dbeta/count - n*dgamma/count); dgamma; dbeta."""
+    cdef Extents e = extents_of(x, eps)
+    cdef bint is_float = x.descr.type_num == cnp.NPY_FLOAT32
+    with nogil:
+        if is_float:
+            backward(
+                &e, <float*> dout.data, <float*> x.data, <float*> gamma.data,
+                <float*> mean.data, <float*> var.data, <float*> dx.data, <float*> dgamma.data,
+                <float*> dbeta.data, num_threads,
+            )
+        else:
+            backward(
+                &e, <double*> dout.data, <double*> x.data, <double*> gamma.data,
+                <double*> mean.data, <double*> var.data, <double*> dx.data,
+                <double*> dgamma.data, <double*> dbeta.data, num_threads,
+            )
