@@ -8,6 +8,7 @@ import numpy as np
 from fastscratch.errors import ArgumentError
 from fastscratch.layers.archive import save_model
 from fastscratch.layers.base import Layer
+from fastscratch.layers.rectified_pool import RectifiedPool, merged_steps
 from fastscratch.layers.registry import describe_layer, layer_from_description, register_layer
 from fastscratch.layers.shapes import Shape
 from fastscratch.layers.summary import Summary, summarize
@@ -53,6 +54,7 @@ class Sequential(Layer):
         super().__init__(backend=backend)
         self.seed = seed
         self.layers: dict[str, Layer] = {}
+        self._steps: list[Layer | RectifiedPool] = []
         for position, entry in enumerate(layers):
             name, layer = entry if isinstance(entry, tuple) else (str(position), entry)
             if not isinstance(layer, Layer):
@@ -73,26 +75,27 @@ class Sequential(Layer):
         shape = input_shape
         for name, layer in self.layers.items():
             shape = layer.build(shape, self.dtype, self.seed, self._dotted(name))
+        self._steps = merged_steps(list(self.layers.values()))
         return shape
 
     def _forward(self, x: Array, training: bool) -> Array:
-        for layer in self.layers.values():
-            x = layer.forward(x, training)
+        for step in self._steps:
+            x = step.forward(x, training)
         return x
 
     def _backward(self, dout: Array) -> Array:
-        for layer in reversed(self.layers.values()):
-            dout = layer.backward(dout)
+        for step in reversed(self._steps):
+            dout = step.backward(dout)
         return dout
 
     def _backward_parameters(self, dout: Array) -> None:
         # Below the first layer with parameters nobody needs a gradient.
-        layers = list(self.layers.values())
-        while len(layers) > 1 and not layers[0].parameters():
-            del layers[0]
-        for layer in reversed(layers[1:]):
-            dout = layer.backward(dout)
-        layers[0].backward_parameters(dout)
+        first = 0
+        while first < len(self._steps) - 1 and not self._steps[first].parameters():
+            first += 1
+        for step in reversed(self._steps[first + 1 :]):
+            dout = step.backward(dout)
+        self._steps[first].backward_parameters(dout)
 
     def predict(self, x: Array, batch_size: int = 256) -> Array:
         """Scores of many samples, computed batch by batch; stores nothing.
