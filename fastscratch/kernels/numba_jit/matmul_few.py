@@ -5,17 +5,16 @@ The larger operand is read once, as it lies: to pack it would cost more than to 
 
 from fastscratch.kernels.numba_jit.compile import In, Out, driver
 from fastscratch.kernels.numba_jit.lines import add_line, dot_lines, get, put
-from fastscratch.kernels.numba_jit.tile import PIXEL_ROWS
 from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line
 
-FEW_ROWS = PIXEL_ROWS
+FEW_ROWS = 4
 """Examples of a product that is computed here."""
 
 CHUNK = 256
 """Products summed in a row before they are added up, so that float32 keeps its digits."""
 
-LINE = 1024
-"""Columns whose sums stay in the L1 cache."""
+LINE = 512
+"""Columns whose sums, and four rows of b, stay in the L1 cache."""
 
 
 @driver
@@ -26,18 +25,21 @@ def multiply_lines(
     for first in range(worker * LINE, N, workers * LINE):
         count = min(LINE, N - first)
         for m in range(M):
-            target = m * N + first
-            copy_line(bias, first, out, target, count)
-            for k in range(0, K // 4 * 4, 4):
+            copy_line(bias, first, out, m * N + first, count)
+        for k in range(0, K // 4 * 4, 4):
+            row = k * N + first
+            for m in range(M):
+                target = m * N + first
                 a0, a1 = get(a, m * K + k), get(a, m * K + k + 1)
                 a2, a3 = get(a, m * K + k + 2), get(a, m * K + k + 3)
-                row = k * N + first
                 for n in range(count):
                     total = a0 * get(b, row + n) + a1 * get(b, row + N + n)
                     total += a2 * get(b, row + 2 * N + n) + a3 * get(b, row + 3 * N + n)
                     put(out, target + n, get(out, target + n) + total)
-            for k in range(K // 4 * 4, K):
-                factor, row = get(a, m * K + k), k * N + first
+        for k in range(K // 4 * 4, K):
+            row = k * N + first
+            for m in range(M):
+                target, factor = m * N + first, get(a, m * K + k)
                 for n in range(count):
                     put(out, target + n, get(out, target + n) + factor * get(b, row + n))
 
