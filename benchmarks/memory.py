@@ -9,17 +9,16 @@ what the library promises: no more than 16 MiB a thread, and one packed copy of 
 """
 
 import argparse
+import importlib
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from fastscratch.kernels.catalogue import OPS, Implementation
+from fastscratch.kernels.catalogue import BACKENDS, OPS, Implementation
 from fastscratch.kernels.problem import Problem, parse_problem
 from fastscratch.testing.cases import find_case, shapes_of
 from fastscratch.testing.inputs import make_inputs
@@ -87,7 +86,7 @@ def extra_bytes(text: str, name: str, num_threads: int) -> int:
     entry = next(e for e in spec.implementations if e.name == name)
     kernel = entry.load()
 
-    def prepare(problem: Problem) -> Callable[[], None]:
+    def prepare() -> Callable[[], None]:
         arrays = make_inputs(problem)
         for array_name, array in spec.arrays(problem).items():
             if array.role == "out":
@@ -95,25 +94,14 @@ def extra_bytes(text: str, name: str, num_threads: int) -> int:
         arguments = (*(arrays[n] for n in spec.arrays(problem)), *spec.arguments(problem))
         return lambda: kernel(*arguments, num_threads)
 
-    # Compiles what Numba compiles; for a compiled version it starts the threads.
-    warm = (
-        replace(problem, N=1)
-        if entry.backend == "numba"
-        else find_case(problem.op, _small(problem.op))
-    )
-    prepare(warm)()
-    call = prepare(problem)
+    call = prepare()
+    call()  # starts the threads, and compiles what Numba compiles
+    if entry.backend != "numpy":
+        importlib.import_module(f"{BACKENDS[entry.backend]}.scratch").release_kept()
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
-    # A thread of its own has no scratch memory of an earlier call.
-    thread = threading.Thread(target=call)
-    thread.start()
-    thread.join()
+    call()
     return max(0, _status("VmHWM") - before)
-
-
-def _small(op: str) -> str:
-    return min(shapes_of(op), key=lambda name: OPS[op].nbytes(find_case(op, name)))
 
 
 def _status(field: str) -> int:

@@ -122,6 +122,11 @@ cdef void give_back(char* data, size_t capacity) noexcept:
     kept_size[smallest] = capacity
 
 
+def release_kept():
+    """Give back what is kept for the next call."""
+    drop_kept()
+
+
 cdef void drop_kept() noexcept:
     cdef int i
     for i in range(KEPT_BLOCKS):

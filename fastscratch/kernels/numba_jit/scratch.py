@@ -68,6 +68,11 @@ class Scratch:
             _kept.append(self._block)
 
 
+def release_kept() -> None:
+    """Give back what is kept for the next call."""
+    _kept.clear()
+
+
 class _Block:
     """Aligned memory, and how it was cut before."""
 
