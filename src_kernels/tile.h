@@ -532,13 +532,15 @@ TILE_FUNCTION REAL X(dot)(const REAL *restrict a, const REAL *restrict b, ptrdif
 #endif
 
 
+TILE_INLINE void X(transpose_rows)(X(vec) *row) { TRANSPOSE_STEPS }
+
 TILE_INLINE void X(transpose_block)(REAL *dst, ptrdiff_t dst_step, const REAL *src, ptrdiff_t src_step)
 {
     X(vec) row[LANES];
 #pragma GCC unroll 16
     for (int i = 0; i < LANES; i++)
         row[i] = X(load)(src + i * src_step);
-    TRANSPOSE_STEPS
+    X(transpose_rows)(row);
 #pragma GCC unroll 16
     for (int i = 0; i < LANES; i++)
         X(store)(dst + i * dst_step, row[i]);
@@ -578,6 +580,8 @@ TILE_FUNCTION void X(pack_rows)(REAL *restrict packed, ptrdiff_t panel_step, con
             X(store)(target + LANES, X(load)(source + LANES));
         }
 }
+
+#include "product.h"
 
 #undef LOW
 #undef HIGH

@@ -11,6 +11,14 @@ cdef extern from "tile.h" nogil:
                   const float*, Py_ssize_t, const float*, Py_ssize_t, float*, Py_ssize_t)
     void tile_f64(int, int, const double*, const Py_ssize_t*, const Py_ssize_t*, Py_ssize_t,
                   const double*, Py_ssize_t, const double*, Py_ssize_t, double*, Py_ssize_t)
+    void product_tile_f32(int, int, int, const float*, Py_ssize_t, Py_ssize_t, const float*,
+                          const float*, Py_ssize_t, float*, Py_ssize_t, Py_ssize_t)
+    void product_tile_f64(int, int, int, const double*, Py_ssize_t, Py_ssize_t, const double*,
+                          const double*, Py_ssize_t, double*, Py_ssize_t, Py_ssize_t)
+    void pack_tile_f32(float*, const float*, Py_ssize_t, int, Py_ssize_t)
+    void pack_tile_f64(double*, const double*, Py_ssize_t, int, Py_ssize_t)
+    void pack_part_f32(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t)
+    void pack_part_f64(double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t)
     void wide_tile_f32(int, int, const float*, const float*, const Py_ssize_t*, const Py_ssize_t*,
                        Py_ssize_t, const float*, float*, Py_ssize_t, const Py_ssize_t*)
     void wide_tile_f64(int, int, const double*, const double*, const Py_ssize_t*, const Py_ssize_t*,
@@ -62,6 +70,20 @@ cdef inline void tile(
     else:
         tile_f64(<int> rows, <int> vectors, a, row_offset, k_offset, depth, b, b_step,
                  init, init_step, out, out_step)
+
+
+cdef inline void product_tile(
+    Py_ssize_t rows, Py_ssize_t vectors, bint side_by_side, const real* a, Py_ssize_t a_step,
+    Py_ssize_t depth, const real* b, const real* init, Py_ssize_t init_step,
+    real* out, Py_ssize_t out_step, Py_ssize_t width,
+) noexcept nogil:
+    """out[r, :width] = init[r, :width] + sum_k a[r, k] * b[k, :width]; a[k, r] if side by side"""
+    if real is float:
+        product_tile_f32(<int> rows, <int> vectors, side_by_side, a, a_step, depth, b,
+                         init, init_step, out, out_step, width)
+    else:
+        product_tile_f64(<int> rows, <int> vectors, side_by_side, a, a_step, depth, b,
+                         init, init_step, out, out_step, width)
 
 
 cdef inline void wide_tile(
@@ -165,3 +187,24 @@ cdef inline void pack_rows(
         pack_rows_f32(packed, panel_step, b, b_step, depth, panels)
     else:
         pack_rows_f64(packed, panel_step, b, b_step, depth, panels)
+
+
+cdef inline void pack_tile(
+    real* packed, const real* a, Py_ssize_t a_step, Py_ssize_t rows, Py_ssize_t depth
+) noexcept nogil:
+    """packed[k*TILE_ROWS + r] = a[r*a_step + k], with room for a vector beyond it"""
+    if real is float:
+        pack_tile_f32(packed, a, a_step, <int> rows, depth)
+    else:
+        pack_tile_f64(packed, a, a_step, <int> rows, depth)
+
+
+cdef inline void pack_part(
+    real* packed, Py_ssize_t step, const real* b, Py_ssize_t b_step,
+    Py_ssize_t depth, Py_ssize_t cols,
+) noexcept nogil:
+    """packed[k*step + j] = b[k*b_step + j] for j < cols, zero up to the step"""
+    if real is float:
+        pack_part_f32(packed, step, b, b_step, depth, cols)
+    else:
+        pack_part_f64(packed, step, b, b_step, depth, cols)

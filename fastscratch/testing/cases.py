@@ -168,6 +168,10 @@ DENSE_CASES = {
     "many_rows": "n65i3:o4",
     "wide": "n2i9:o130",
     "blocks": "n35i66:o97",
+    "three_vectors": "n13i21:o23",
+    "many_steps": "n19i530:o21",
+    "parts_of_rows": "n203i270:o5",
+    "copied_rows": "n29i45:o401",
 } | {f"tile_{n}_{o}": f"n{n}i11:o{o}" for n, o in _TILES}  # fmt: skip
 """Cases of the dense products."""
 
