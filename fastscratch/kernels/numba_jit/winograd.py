@@ -28,6 +28,7 @@ from fastscratch.kernels.numba_jit.winograd_blocks import (
     SOURCE,
     STEP,
     TAPS,
+    TILES,
     WEIGHT,
     cut_tiles,
     find_block,
@@ -39,6 +40,9 @@ from fastscratch.types import Array, Pair
 
 PART_CHANNELS = 64
 """Output channels of a part at least: each part transforms its tiles anew."""
+
+SOURCES_BYTES = 8 * 1024 * 1024
+"""What V of a task may take; 64 tiles of 2048 channels in float32 take as much."""
 
 PACKED_CHANNELS = 32
 """Source channels whose weights are turned round at once."""
@@ -110,7 +114,8 @@ def plan(
     width = 2 * lanes_of(dtype)
     panels = -(-CO // width)
     work = out[0] * groups * CI * CO * -(-out[2] // STEP) * -(-out[3] // STEP) * POINTS
-    b = cut_tiles(out[0], out[2], out[3])
+    most = max(min(TILES, SOURCES_BYTES // (POINTS * CI * dtype.itemsize)), 1)
+    b = cut_tiles(out[0], out[2], out[3], most)
     # Half as many tasks as of other kernels: parts have their price.
     tasks = max(b.batches * groups * b.blocks_h * b.blocks_w, 1)
     parts = max(min(-(-wanted_tasks(work) // (2 * tasks)), CO // PART_CHANNELS), 1)

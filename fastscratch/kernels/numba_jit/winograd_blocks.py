@@ -50,7 +50,7 @@ class Blocks(NamedTuple):
     """Tiles of a block, at most."""
 
 
-def cut_tiles(N: int, OH: int, OW: int, most: int = TILES) -> Blocks:
+def cut_tiles(N: int, OH: int, OW: int, most: int) -> Blocks:
     """Blocks of so many tiles at most."""
     rows, columns = max(-(-OH // STEP), 1), max(-(-OW // STEP), 1)
     blocks_w = -(-columns // most)
