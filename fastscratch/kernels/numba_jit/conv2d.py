@@ -4,7 +4,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from fastscratch.kernels.numba_jit import correlate, correlate_weight, planes, planes_weight
+from fastscratch.kernels.numba_jit import (
+    correlate,
+    correlate_weight,
+    input_gradient,
+    planes,
+    planes_weight,
+)
 from fastscratch.kernels.numba_jit.compile import usable_workers
 from fastscratch.kernels.numba_jit.phases import (
     Correlation,
@@ -33,6 +39,14 @@ def conv2d_backward_input(
     plan = _plan_backward_input(
         dout.shape, weight.shape, dx.shape, stride, padding, dilation, groups, dout.dtype
     )
+    if isinstance(plan, input_gradient.Plan):
+        workers = usable_workers(num_threads, plan.work)
+        with Scratch(
+            dx.dtype, plan.packed_size, workers * plan.local_size, workers * plan.sums_size
+        ) as (packed, local, sums, _):
+            input_gradient.pack(workers, weight, packed, plan.packing)
+            input_gradient.shift_and_add(workers, dout, packed, dx, local, sums, plan.computing)
+        return
     _run(plan, dout, weight, np.zeros(dx.shape[1], dx.dtype), dx, num_threads)
 
 
@@ -92,8 +106,11 @@ def _plan_forward(
 def _plan_backward_input(
     dout: tuple[int, ...], weight: tuple[int, ...], dx: tuple[int, ...], stride: Pair,
     padding: Padding, dilation: Pair, groups: int, dtype: np.dtype[np.floating],
-) -> correlate.Plan | planes.Plan:  # fmt: skip
-    return _plan(backward_correlation(dout, weight, dx, stride, padding, dilation, groups), dtype)
+) -> correlate.Plan | planes.Plan | input_gradient.Plan:  # fmt: skip
+    """With few input channels, rows of taps are summed first and shifted afterwards."""
+    problem = dout, weight, dx, stride, padding, dilation, groups
+    few = input_gradient.plan(*problem, dtype)
+    return few or _plan(backward_correlation(*problem), dtype)
 
 
 def _plan(c: Correlation, dtype: np.dtype[np.floating]) -> correlate.Plan | planes.Plan:

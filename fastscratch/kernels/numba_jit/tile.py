@@ -26,8 +26,12 @@ from fastscratch.kernels.numba_jit.vectors import (
 )
 from fastscratch.types import Array
 
-PIXEL_VECTORS = (0, 8, 6, 4, 3)
-"""Vectors of pixels that `tile_pixels` takes at once, by its number of rows."""
+PIXEL_VECTORS = (0, 8, 6, 4, 3) if ROWS > 6 else (0, 8, 4, 3, 3)
+"""Vectors of pixels that `tile_pixels` takes at once, by its number of rows.
+
+Sums, vectors and one factor fit the registers: 2 rows of 6 and 3 of 4 vectors do not fit 16, and
+took twice as long.
+"""
 
 PIXEL_ROWS = len(PIXEL_VECTORS) - 1
 """Rows that `tile_pixels` takes at most."""
