@@ -10,6 +10,8 @@ import zipfile
 import pytest
 from source_copy import ROOT, copy_sources, run
 
+from fastscratch.kernels.catalogue import OPS
+
 INFO = "fastscratch/kernels/cython_ext/build_info.json"
 NO_COMPILER = {"CC": "there-is-no-such-compiler"}
 
@@ -158,7 +160,12 @@ def test_a_wheel_runs_where_no_compiler_is(checkout, tmp_path):
     assert info["built"] is True
     assert not [name for name in names if name.endswith((".c", ".pyx", ".pxd", ".h"))]
     for level in info["levels"]:
-        for module in ("conv2d", "conv2d_winograd", "dense", "im2col", "pool2d", "scratch"):
+        modules = {
+            entry.module.rpartition(".")[2]
+            for spec in OPS.values()
+            for entry in spec.implementations
+        }
+        for module in ("scratch", *modules):
             start = f"fastscratch/kernels/cython_ext/{level}/{module}."
             assert len([name for name in names if name.startswith(start)]) == 1
     # NumPy and the like come from this environment; fastscratch does not, for the copy comes first.

@@ -145,8 +145,9 @@ class SilentInput(Dense):
 
 class FrozenMean(BatchNorm):
     def _backward(self, dout):
-        self._backward_parameters(dout)
-        return dout * (self.gamma.value * self._saved[1]).reshape(1, -1, 1, 1)
+        super()._backward(dout)
+        _, _, var = self._saved
+        return dout * (self.gamma.value / np.sqrt(var + self.eps)).reshape(1, -1, 1, 1)
 
 
 class SumsNan(Dense):
