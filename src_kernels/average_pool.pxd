@@ -88,17 +88,33 @@ cdef inline bint by_blocks(const Windows* w) noexcept nogil:
     return w.stride_w <= 2 and w.KH * w.KW <= BLOCK_ELEMENTS and w.inside_end - w.inside >= 2
 
 
+cdef inline real sum_of_column(
+    const real* x, Py_ssize_t step, Py_ssize_t first, Py_ssize_t end
+) noexcept nogil:
+    cdef real total = 0
+    cdef Py_ssize_t i
+    for i in range(first, end):
+        total += x[i * step]
+    return total
+
+
 cdef inline real mean_of_one(
     const Windows* w, const real* x, Py_ssize_t oh, Py_ssize_t ow, const Run* run
 ) noexcept nogil:
-    """One window, wherever it lies."""
-    cdef Py_ssize_t ih, iw, top = oh * w.stride_h - w.top, left = ow * w.stride_w - w.left
+    """One window, wherever it lies, in the order of the blocks: columns first, and by pairs."""
+    cdef Py_ssize_t iw, last, top = oh * w.stride_h - w.top, left = ow * w.stride_w - w.left
     cdef Py_ssize_t rows = counted(top, w.KH, w.H, w.top, w.bottom, w.count_include_pad)
     cdef Py_ssize_t cols = counted(left, w.KW, w.W, w.left, w.right, w.count_include_pad)
-    cdef real total = 0
-    for ih in range(top + run.first_kh, top + run.end_kh):
-        for iw in range(max(left, 0), min(left + w.KW, w.W)):
-            total += x[ih * w.W + iw]
+    cdef Py_ssize_t first_row = top + run.first_kh, end_row = top + run.end_kh
+    cdef real total = 0, columns
+    iw, last = max(left, 0), min(left + w.KW, w.W)
+    while iw < last:
+        columns = sum_of_column(x + iw, w.W, first_row, end_row)
+        iw += 1
+        if w.stride_w == 2 and iw < last:
+            columns += sum_of_column(x + iw, w.W, first_row, end_row)
+            iw += 1
+        total += columns
     return total / <real> (rows * cols)
 
 

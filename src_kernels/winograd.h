@@ -1,6 +1,6 @@
 /* The transforms of Winograd's convolution F(m x m, 3x3), as programs on vectors of channels.
 
-   With tile.h the only C of the project, for the same reason: Cython has no vector types. `n` is m + 2,
+   C, as Cython has no vector types. `n` is m + 2,
    the extent of a tile of the image and the number of points; both transforms of an axis are applied
    to the columns first and to the rows of what comes out. m is a constant wherever it is used, so that
    every loop here is unrolled.

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial, update_wrapper
 from pathlib import Path
 from types import FunctionType
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numba
 import numba.extending
@@ -79,7 +79,8 @@ def inner(function: F) -> F:
 
     Numba would optimise it, and make machine code of it, on its own first, and again within each
     function that calls it: the first training step of a small network took 26 s instead of 15 s.
-    It returns nothing, or what its annotation says; a ``float`` is of the first array's dtype.
+    It returns nothing, or what its annotation says: a bool, an int, a tuple of ints, or a ``float``
+    of the first array's dtype. Tests find the plain function at ``py_func``.
     """
     return _part(function, inline=False)
 
@@ -100,9 +101,12 @@ def _part(function: F, inline: bool) -> F:
 
     def define(typing_context: Any, *arguments: Any) -> Any:
         kinds = [types.unliteral(kind) for kind in arguments]
-        returned = _RETURNED.get(result) or next(
-            kind.dtype for kind in kinds if isinstance(kind, types.Array)
-        )
+        if get_origin(result) is tuple:
+            returned = types.UniTuple(types.intp, len(get_args(result)))
+        elif result is float:
+            returned = next(kind.dtype for kind in kinds if isinstance(kind, types.Array))
+        else:
+            returned = _RETURNED[result]
 
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             description = _compiled_into(context, function, signature, inline)
@@ -115,7 +119,9 @@ def _part(function: F, inline: bool) -> F:
     define.__signature__ = given.replace(  # type: ignore[attr-defined]
         parameters=[context, *given.parameters.values()]
     )
-    return intrinsic(define)  # type: ignore[no-any-return]
+    part = intrinsic(define)
+    part.py_func = function
+    return part  # type: ignore[no-any-return]
 
 
 _RETURNED = {type(None): types.void, bool: types.boolean, int: types.intp}

@@ -162,7 +162,7 @@ def plan(
         ))], np.intp,
     )  # fmt: skip
     extents = Extents(
-        N, groups, C, OC, H, W, *dout[2:], KH, KW, len(rows), *stride,
+        N, groups, C, OC, H, W, dout[2], dout[3], KH, KW, len(rows), *stride,
         block, -(-positions // block), before, pitch, local_h, plane, span,
     )  # fmt: skip
     offsets = np.concatenate(k_offsets).astype(np.intp)
