@@ -6,12 +6,15 @@ job writes.
 
 cimport numpy as cnp
 from cython.parallel cimport prange
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from geometry cimport Windows, end_inside, first_inside, make_windows, window_count
 from tile cimport real
 
 cnp.import_array()
+
+cdef enum:
+    TOGETHER = 8  # windows that are copied side by side: as many cache lines are written by turns
 
 
 cdef Windows windows_of(
@@ -25,30 +28,88 @@ cdef Windows windows_of(
     return w
 
 
-cdef void gather(const Windows* w, Py_ssize_t job, const real* x, real* columns) noexcept nogil:
-    """The windows (n, oh, :) of one job as rows."""
-    cdef Py_ssize_t n = job // w.OH, oh = job % w.OH, c, kh, kw, ih, ow, first, end, start
-    cdef Py_ssize_t width = w.C * w.KH * w.KW
+cdef inline void copy_rows(
+    const Windows* w, const real* plane, Py_ssize_t first_kh, Py_ssize_t end_kh, Py_ssize_t count,
+    real* columns, Py_ssize_t chunk,
+) noexcept nogil:
+    """Some windows, whose rows lie within the width, row by row in chunks of so many bytes.
+
+    A chunk may be more than a row: what it writes too much, the next one overwrites. Row by row
+    in elements took 4 times as long at 3 x 3.
+    """
+    cdef Py_ssize_t c, kh, kw, i, at = 0, width = w.C * w.KH * w.KW
     cdef const real* row
-    cdef real* column
-    columns += job * w.OW * width
     for c in range(w.C):
         for kh in range(w.KH):
-            ih = oh * w.stride_h - w.top + kh * w.dilation_h
-            row = x + ((n * w.C + c) * w.H + ih) * w.W
+            row = plane + (c * w.H + kh * w.dilation_h) * w.W
+            if at + chunk // <Py_ssize_t> sizeof(real) > width:
+                # It would write to the next window.
+                for i in range(count):
+                    for kw in range(w.KW):
+                        columns[i * width + at + kw] = (
+                            row[i * w.stride_w + kw] if first_kh <= kh < end_kh else 0
+                        )
+            elif first_kh <= kh < end_kh:
+                for i in range(count):
+                    memcpy(columns + i * width + at, row + i * w.stride_w, chunk)
+            else:
+                for i in range(count):
+                    memset(columns + i * width + at, 0, chunk)
+            at += w.KW
+
+
+cdef inline void copy_elements(
+    const Windows* w, const real* plane, Py_ssize_t first_kh, Py_ssize_t end_kh, Py_ssize_t left,
+    real* column,
+) noexcept nogil:
+    """One window, wherever it lies."""
+    cdef Py_ssize_t _c, kh, kw, at
+    for _c in range(w.C):
+        for kh in range(w.KH):
             for kw in range(w.KW):
-                column = columns + (c * w.KH + kh) * w.KW + kw
-                start = kw * w.dilation_w - w.left
-                first = end = 0
-                if 0 <= ih < w.H:
-                    first = min(first_inside(start, w.stride_w), w.OW)
-                    end = max(first, end_inside(start, w.stride_w, w.OW, w.W))
-                for ow in range(first):
-                    column[ow * width] = 0
-                for ow in range(first, end):
-                    column[ow * width] = row[start + ow * w.stride_w]
-                for ow in range(end, w.OW):
-                    column[ow * width] = 0
+                at = kw * w.dilation_w
+                if first_kh <= kh < end_kh and 0 <= left + at < w.W:
+                    column[kw] = plane[kh * w.dilation_h * w.W + at]
+                else:
+                    column[kw] = 0
+            column += w.KW
+        plane += w.H * w.W
+
+
+cdef void gather(const Windows* w, Py_ssize_t job, const real* x, real* columns) noexcept nogil:
+    """The windows (n, oh, :) of one job as rows."""
+    cdef Py_ssize_t n = job // w.OH, oh = job % w.OH, ow, begin, end, room, count
+    cdef Py_ssize_t ih = oh * w.stride_h - w.top, width = w.C * w.KH * w.KW
+    cdef Py_ssize_t first_kh = min(first_inside(ih, w.dilation_h), w.KH)
+    cdef Py_ssize_t end_kh = max(first_kh, end_inside(ih, w.dilation_h, w.KH, w.H))
+    cdef Py_ssize_t bytes = w.KW * sizeof(real), chunk = 16 if bytes <= 16 else max(bytes, 32)
+    cdef const real* plane = x + (n * w.C * w.H + ih) * w.W - w.left
+    # Windows between these may be copied in chunks: they lie within the width, and what is read
+    # too much is within x. Elements from here to the end of x, at the window's last row:
+    room = (((w.N - n - 1) * w.C + 1) * w.H - ih - (end_kh - 1) * w.dilation_h) * w.W + w.left
+    room -= chunk // sizeof(real)
+    begin = first_inside(-w.left, w.stride_w)
+    end = end_inside(w.KW - 1 - w.left, w.stride_w, w.OW, w.W)
+    end = min(end, room // w.stride_w + 1 if room >= 0 else 0)
+    if w.dilation_w > 1:
+        end = begin
+    columns += job * w.OW * width
+    ow = 0
+    while ow < w.OW:
+        count = 1
+        if ow < begin or ow >= end:
+            copy_elements(w, plane, first_kh, end_kh, ow * w.stride_w - w.left, columns)
+        else:
+            count = min(TOGETHER, end - ow)
+            if chunk == 16:
+                copy_rows(w, plane, first_kh, end_kh, count, columns, 16)
+            elif chunk == 32:
+                copy_rows(w, plane, first_kh, end_kh, count, columns, 32)
+            else:
+                copy_rows(w, plane, first_kh, end_kh, count, columns, chunk)
+        columns += count * width
+        plane += count * w.stride_w
+        ow += count
 
 
 cdef void scatter(const Windows* w, Py_ssize_t job, const real* columns, real* x) noexcept nogil:

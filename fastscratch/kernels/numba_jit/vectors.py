@@ -272,6 +272,27 @@ def _copy_pair(typing_context, src, src_start, dst, dst_start):  # type: ignore[
     return types.void(src, types.intp, dst, types.intp), generate
 
 
+def _make_copy_bytes(size: int) -> Any:
+    vector = ir.VectorType(ir.IntType(8), size)
+
+    @intrinsic
+    def copy_bytes(typing_context, src, src_start, dst, dst_start):  # type: ignore[no-untyped-def]
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            src, src_start, dst, dst_start = arguments
+            pointer = pointers(context, builder, signature)
+            itemsize = signature.args[0].dtype.bitwidth // 8
+            source, target = (
+                builder.bitcast(builder.gep(array, [start]), vector.as_pointer())
+                for array, start in ((pointer(0, src), src_start), (pointer(2, dst), dst_start))
+            )
+            builder.store(builder.load(source, align=itemsize), target, align=itemsize)
+            return context.get_dummy_value()
+
+        return types.void(src, types.intp, dst, types.intp), generate
+
+    return copy_bytes
+
+
 def _cover(
     builder: Any, side: int, count: Any, vector: Callable[[Any], None],
     element: Callable[[Any], None],
@@ -315,10 +336,22 @@ def plain_prefetch(array: Array, index: int) -> None:
     """Ask for the element at an index, which may lie beyond the end, to be in the cache soon."""
 
 
+def plain_copy_16_bytes(src: Array, src_start: int, dst: Array, dst_start: int) -> None:
+    """dst = src, 16 bytes."""
+    plain_copy_line(src, src_start, dst, dst_start, 16 // src.itemsize)
+
+
+def plain_copy_32_bytes(src: Array, src_start: int, dst: Array, dst_start: int) -> None:
+    """dst = src, 32 bytes."""
+    plain_copy_line(src, src_start, dst, dst_start, 32 // src.itemsize)
+
+
 if JIT:
     prefetch = _prefetch
     lanes, copy_line, fill_line, copy_pair = _lanes, _copy_line, _fill_line, _copy_pair
+    copy_16_bytes, copy_32_bytes = _make_copy_bytes(16), _make_copy_bytes(32)
 else:
     prefetch = plain_prefetch
     lanes, copy_pair = lanes_of, plain_copy_pair
+    copy_16_bytes, copy_32_bytes = plain_copy_16_bytes, plain_copy_32_bytes
     copy_line, fill_line = plain_copy_line, plain_fill_line
