@@ -45,7 +45,7 @@ CONV_CASES = {
     "few_channels_strided": "n2c2h13w11:oc17k2x3s3floor",
     "few_channels_dilated": "n2c2h11w13:oc9k3x4s3x2p2x1d2x3floor",
     "few_channels_grouped": "n2c4h8w9:oc16k5p2g2",
-    "few_channels_long": "n1c1h5w300:oc64k3p1",
+    "few_channels_long": "n1c1h5w300:oc17k3p1",
     "few_channels_deep": "n1c2h5w9:oc100k3p1",
     "same_3x3": "n1c16h14w14:oc32k3p1",
     "same_5x5": "n1c6h7w8:oc16k5p2",
@@ -92,7 +92,7 @@ CONV_CASES = {
     "tiles_overhang": "n3c17h7w9:oc16k3p1",
     "tiles_of_images": "n7c20h4w3:oc18k3p1",
     "tiles_of_4x4": "n8c16h8w8:oc17k3p1",
-    "tiles_many_channels": "n1c300h6w5:oc17k3p1",
+    "tiles_many_channels": "n1c300h6w5:oc9k3p1",
     "tiles_wide": "n1c16h3w173:oc16k3p0x1x1x0",
     "tiles_padded": "n1c3h2w3:oc4k3p4x3x5x2",
 } | {f"tile_{w}_{oc}": f"n1c3h3w{w}:oc{oc}k3p1" for w, oc in _TILES}  # fmt: skip
@@ -170,7 +170,7 @@ DENSE_CASES = {
     "blocks": "n35i66:o97",
     "three_vectors": "n13i21:o23",
     "many_steps": "n19i530:o21",
-    "parts_of_rows": "n203i270:o5",
+    "parts_of_rows": "n101i256:o5",
     "copied_rows": "n29i45:o401",
 } | {f"tile_{n}_{o}": f"n{n}i11:o{o}" for n, o in _TILES}  # fmt: skip
 """Cases of the dense products."""

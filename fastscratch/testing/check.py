@@ -241,6 +241,9 @@ def _compare(
     exact = kind in ("integers", "bad argmax") and rules.exact_integers
     exact = exact and not find_op(problem.op).rounds
     allowed = 0.0 if exact else tolerance(problem) * rules.tolerance_factor
+    if kind == "integers" and not rules.exact_integers:
+        # The table is for factors of variance 1; whole numbers from -3 to 3 have variance 4.
+        allowed *= 4
     faults = []
     for name, out in outputs.items():
         ref = expected[name]
