@@ -277,7 +277,7 @@ def test_info(capsys):
     assert main(["info"]) == 0
     out = capsys.readouterr().out
     for word in ("fastscratch", "python", "numpy", "numba", "processor", "threads", "blas",
-                 "cython", "compiled level", "data cache"):  # fmt: skip
+                 "cython", "compiled level", "cache"):  # fmt: skip
         assert re.search(rf"(?m)^ *{word}\b", out), word
 
 

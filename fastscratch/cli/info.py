@@ -18,11 +18,11 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
     from fastscratch import __version__, show_config
-    from fastscratch.data.download import cache_folder
+    from fastscratch.files import cache_folder
 
     config = dict(show_config())
     config["fastscratch"] = __version__
-    config["data cache"] = str(cache_folder())
+    config["cache"] = str(cache_folder())
     width = max(len(name) for name in config)
     for name, value in config.items():
         if isinstance(value, dict):

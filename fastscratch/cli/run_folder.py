@@ -1,12 +1,12 @@
 """The output folder of a training run: what lies in it, and whether a run may use it."""
 
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from fastscratch.errors import CheckpointError
+from fastscratch.files import written_whole
 
 MODEL = "model.npz"
 HISTORY = "history.json"
@@ -65,9 +65,8 @@ class RunFolder:
 
     def write_options(self, options: dict[str, Any]) -> None:
         """Note with which options the run was begun, for those who resume it."""
-        part = self.file(f"{OPTIONS}.part")
-        part.write_text(json.dumps(options, indent=1) + "\n", "utf-8")
-        os.replace(part, self.file(OPTIONS))
+        with written_whole(self.file(OPTIONS)) as file:
+            file.write((json.dumps(options, indent=1) + "\n").encode())
 
     def read_options(self) -> dict[str, Any]:
         """The options of the run in the folder; none if it has no such file."""

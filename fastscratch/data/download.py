@@ -4,31 +4,15 @@ import hashlib
 import io
 import os
 import sys
-import tempfile
-import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from fastscratch.data.idx import unpack
 from fastscratch.errors import DataError, require_extra
+from fastscratch.files import remove_stale_parts, written_whole
 
 _TIMEOUT = 30
-_STALE = 24 * 3600
-_PART = ".part"
-
-
-def cache_folder() -> Path:
-    """The folder that ``FASTSCRATCH_CACHE`` names, else the user's cache folder."""
-    named = os.environ.get("FASTSCRATCH_CACHE")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    return Path(base) / "fastscratch"
 
 
 def fetch(name: str, sha256: str, mirrors: Sequence[str], folder: Path, mirror_folder: str) -> Path:
@@ -81,29 +65,11 @@ def _store(content: bytes, target: Path) -> None:
     """Write beside the target and rename: the target is whole or not there."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target.parent)
-        handle, part = tempfile.mkstemp(suffix=_PART, prefix=target.name, dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, target)
-        except BaseException:
-            os.unlink(part)
-            raise
+        remove_stale_parts(target.parent)
+        with written_whole(target) as file:
+            file.write(content)
     except OSError as error:
         raise DataError(
             f"{target} cannot be written: {error.strerror or error}; "
             f"name another cache folder in FASTSCRATCH_CACHE"
         ) from error
-
-
-def _sweep(folder: Path) -> None:
-    """Remove part files that a killed process left; a day later nobody writes them any more."""
-    for part in folder.glob(f"*{_PART}"):
-        try:
-            if time.time() - part.stat().st_mtime > _STALE:
-                part.unlink()
-        except FileNotFoundError:
-            continue

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastscratch.data.arrays import CLASSES, Split, present_images, present_labels
-from fastscratch.data.download import cache_folder, fetch
+from fastscratch.data.download import fetch
 from fastscratch.data.idx import read_idx
 from fastscratch.errors import DataError
+from fastscratch.files import cache_folder
 from fastscratch.types import Array
 
 INK = 255

@@ -6,8 +6,6 @@ called ``__header__``, the UTF-8 bytes of a JSON object that names the format an
 
 import io
 import json
-import os
-import threading
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastscratch.errors import ArgumentError, CheckpointError, FastscratchError
+from fastscratch.files import written_whole
 from fastscratch.layers.registry import describe_layer, layer_from_description
 from fastscratch.types import Array
 
@@ -66,27 +65,19 @@ def write_archive(
     >>> arrays["w"]
     array([1., 1.])
     """
-    target = Path(path)
     members = {HEADER: np.frombuffer(json.dumps(dict(header)).encode(), np.uint8)}
     for name, array in arrays.items():
         if name == HEADER or np.asarray(array).dtype.hasobject:
             raise ArgumentError(f"{name!r} cannot be stored: its name is taken or it holds objects")
         members[name] = np.asarray(array)
-    beside = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
-        with open(beside, "wb") as file:
-            # By hand, not np.savez: that takes no array called "file".
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-                for name, array in members.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, target)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    _flush_folder(target.parent)
+    # By hand, not np.savez: that takes no array called "file".
+    with (
+        written_whole(path) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
+    ):
+        for name, array in members.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def read_archive(
@@ -214,14 +205,3 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> Array:
     # The whole member first: its checksum is compared before anything in it is believed.
     array: Array = np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
     return array
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a rename in the folder last through a power failure, where the system can."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fastscratch.errors import CheckpointError, FallbackWarning
+from fastscratch.files import remove_parts
 from fastscratch.layers.archive import HEADER, read_archive, write_archive
 from fastscratch.types import Array
 
@@ -102,7 +103,7 @@ class CheckpointFolder:
         part = self.folder / f"{NEWEST}.part"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._sweep()
+            remove_parts(part)  # of a process that was killed while it wrote
             write_archive(part, {**header, "format": FORMAT, "version": VERSION}, arrays)
             if self.newest.exists():
                 os.replace(self.newest, self.previous)
@@ -141,11 +142,6 @@ class CheckpointFolder:
                 stacklevel=2,
             )
             return content
-
-    def _sweep(self) -> None:
-        """Remove what a process left that was killed while it wrote."""
-        for left in self.folder.glob(f".{NEWEST}.part.*.tmp"):
-            left.unlink(missing_ok=True)
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fastscratch.errors import DataError
+from fastscratch.files import written_whole
 
 Record = dict[str, float | int | None]
 
@@ -105,10 +106,9 @@ class History:
         path : path-like
             The file; its folder must exist.
         """
-        path = Path(path)
-        part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n", "utf-8")
-        os.replace(part, path)
+        text = json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n"
+        with written_whole(path) as file:
+            file.write(text.encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

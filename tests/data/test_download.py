@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from fastscratch.data import load_mnist, mnist
-from fastscratch.data.download import cache_folder
 from fastscratch.errors import DataError, MissingExtraError
+from fastscratch.files import cache_folder
 
 from .conftest import NAMES, small_files
 

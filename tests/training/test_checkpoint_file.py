@@ -139,6 +139,6 @@ def test_one_run_at_a_time(folder):
 
 
 def test_what_a_killed_writer_left_is_swept(folder):
-    (folder.folder / ".checkpoint.npz.part.123-456.tmp").write_bytes(b"half")
+    (folder.folder / ".checkpoint.npz.part.123-456.part").write_bytes(b"half")
     folder.save({"epoch": 3}, arrays(3))
     assert len(list(folder.folder.iterdir())) == 2
