@@ -102,6 +102,14 @@ def levels_of_this_processor() -> dict[str, tuple[int, str]]:
     return {level: (int(width), flags) for level, (_, flags) in levels.items()}
 
 
+def digest_of_sources() -> str:
+    """Tells kernels of one version from those of another, whoever compiled them."""
+    state = hashlib.sha256()
+    for path in sorted(SOURCES.glob("*.[hp]*")):
+        state.update(path.name.encode() + path.read_bytes())
+    return state.hexdigest()[:16]
+
+
 def kernel_extensions() -> list[Extension]:
     """One extension per module and level, named by the folder that its file goes into."""
     names = [PROCESSOR_MODULE]
@@ -200,6 +208,7 @@ class BuildKernels(build_ext):
             cython=Cython.__version__,
             numpy=numpy.__version__,
             python=platform.python_version(),
+            sources=digest_of_sources(),
         )
         c_files = self.make_c_files()
         for extension in self.extensions:

@@ -7,7 +7,7 @@ runs the fastest one that is there, says which and why, and lets you put your ow
     ops          the operations:   fastscratch.ops.conv2d_forward(x, weight, padding="same")
     layers       parts of a network, with losses, initializers, optimizers and schedules
     models       whole networks    data   what feeds them    training   what trains them
-    dispatch     use_backend, threads, accuracy, explain, show_config, register_kernel
+    dispatch     use_backend, threads, accuracy, tuning, explain, show_config, register_kernel
     testing      check_kernel, the judge of every implementation
 """
 
@@ -18,12 +18,15 @@ from fastscratch import errors, ops
 from fastscratch.dispatch import (
     accuracy,
     available_backends,
+    deterministic,
+    fallback,
     get_num_threads,
     record_choices,
     register_kernel,
     set_num_threads,
     show_config,
     threads,
+    tuning,
     unregister_kernel,
     use_backend,
 )
@@ -56,8 +59,10 @@ __all__ = [
     "accuracy",
     "available_backends",
     "data",
+    "deterministic",
     "errors",
     "explain",
+    "fallback",
     "get_num_threads",
     "gradient_check",
     "initializers",
@@ -75,6 +80,7 @@ __all__ = [
     "testing",
     "threads",
     "training",
+    "tuning",
     "unregister_kernel",
     "use_backend",
 ]

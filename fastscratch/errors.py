@@ -1,7 +1,9 @@
 """Every error and warning of the package, and the one way to ask for an optional package."""
 
 import importlib
-from types import ModuleType
+import sys
+import warnings
+from types import FrameType, ModuleType
 
 
 class FastscratchError(Exception):
@@ -81,3 +83,19 @@ def require_extra(module: str, extra: str) -> ModuleType:
             f"this needs {package}, which is not installed ({error}); "
             f"install it with: pip install 'fastscratch[{extra}]'"
         ) from error
+
+
+_warned: set[str] = set()
+
+
+def warn_once(topic: str, text: str) -> None:
+    """Give a `FallbackWarning`, the first time only, pointing at the caller outside the package."""
+    if topic in _warned:
+        return
+    _warned.add(topic)
+    frame: FrameType | None = sys._getframe(1)
+    level = 2
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("fastscratch."):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(text, FallbackWarning, stacklevel=level if frame is not None else level - 1)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -17,6 +18,20 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("fastscratch")
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+_own_folders = tempfile.TemporaryDirectory(prefix="fastscratch-tests-")
+
+
+def pytest_configure():
+    """A cache of the tests' own: what a user has measured or configured must not decide here."""
+    # Not a fixture: the examples in docstrings stand outside this folder.
+    os.environ["FASTSCRATCH_CACHE"] = str(Path(_own_folders.name, "cache"))
+    os.environ["XDG_CONFIG_HOME"] = str(Path(_own_folders.name, "config"))
+
+
+def pytest_unconfigure():
+    _own_folders.cleanup()
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +72,7 @@ def run_python():
     def run(code, *, check=True, options=("-W", "error"), arguments=(), **environment):
         variables = {
             key: value for key, value in os.environ.items()
-            if not key.startswith(("FASTSCRATCH_", "OMP_", "NUMBA_"))
+            if not key.startswith(("FASTSCRATCH_", "OMP_", "NUMBA_")) or key == "FASTSCRATCH_CACHE"
         }  # fmt: skip
         variables.update(environment)
         done = subprocess.run(

@@ -1,5 +1,6 @@
 """The command line: what it prints, what it leaves behind, and its exit codes."""
 
+import copy
 import json
 import os
 import re
@@ -12,6 +13,8 @@ import pytest
 
 import fastscratch as fs
 from fastscratch.cli import main
+from fastscratch.dispatch.settings import forget_plans
+from fastscratch.dispatch.tuning_table import TuningTable
 from fastscratch.kernels.catalogue import OPS
 from fastscratch.training import CheckpointFolder, History, read_checkpoint
 
@@ -279,6 +282,49 @@ def test_info(capsys):
     for word in ("fastscratch", "python", "numpy", "numba", "processor", "threads", "blas",
                  "cython", "compiled level", "cache"):  # fmt: skip
         assert re.search(rf"(?m)^ *{word}\b", out), word
+
+
+@pytest.fixture
+def no_times(monkeypatch, tmp_path):
+    """A table of times of the test's own."""
+    table = TuningTable(tmp_path / "times.json")
+    monkeypatch.setattr("fastscratch.dispatch.tuning_table._own", table)
+    yield table
+    forget_plans()
+
+
+def test_tune_measures_and_passes_on(no_times, tmp_path, capsys):
+    assert main(["tune", "--show"]) == 0
+    assert "nothing was measured yet" in capsys.readouterr().out
+    model = str(tmp_path / "model.npz")
+    fs.models.MLP((2, 3, 2), hidden=(4,), classes=3).save(model)
+    assert main(["tune", model, "--batch-size", "5", "--threads", "1", "2"]) == 0
+    done = capsys.readouterr().err
+    assert "dense_forward:f32:n5i12:o4, threads 1: " in done
+    assert "dense_forward:f32:n5i12:o4, threads 2: " in done
+    assert set(no_times.times["dense_backward_weight:f32:n4i4:o3"]) == {"1", "2"}
+    assert main(["tune", "--show", "--export", str(tmp_path / "table.json")]) == 0
+    out = capsys.readouterr().out
+    assert "dense_forward:f32:n4i12:o4, 1 thread\n" in out
+    assert re.search(r"(?m)^  numpy +\d+\.\d{4} ms$", out)
+    before = copy.deepcopy(no_times.lasting())
+    assert main(["tune", "--again"]) == 0
+    assert no_times.times == {} and not no_times.path.exists()
+    assert main(["tune", "--import", str(tmp_path / "table.json")]) == 0
+    assert no_times.times == before
+
+
+def test_tune_refuses_what_it_cannot_use(no_times, tmp_path, capsys):
+    (tmp_path / "table.json").write_text("{}")
+    for arguments, says in (
+        ([], "name a MODEL to measure"),
+        (["nothing"], "there is no model 'nothing'"),
+        (["mlp", "--input", "3x0x2"], "--input must be CxHxW"),
+    ):
+        assert main(["tune", *arguments]) == 2
+        assert says in capsys.readouterr().err
+    assert main(["tune", "--import", str(tmp_path / "table.json")]) == 1
+    assert "no table of times of this version" in capsys.readouterr().err
 
 
 def test_kernels_list(capsys):

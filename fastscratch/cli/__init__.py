@@ -1,4 +1,4 @@
-"""The command line: ``fastscratch train | evaluate | info | kernels``.
+"""The command line: ``fastscratch train | evaluate | info | kernels | tune``.
 
 Each command is a module with ``add(commands)``, which describes its options, and ``run(options)``,
 which does its work and returns the exit code; what costs time to import is imported by ``run``.
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from fastscratch import __version__
-from fastscratch.cli import evaluate, info, kernels, train
+from fastscratch.cli import evaluate, info, kernels, train, tune
 from fastscratch.errors import ArgumentError, FastscratchError
 
 OK, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -23,12 +23,15 @@ examples:
   fastscratch train --data mnist --output runs/first  keeps checkpoint, model, history and picture
   fastscratch evaluate runs/first                     how good the network is on the test set
   fastscratch kernels conv2d_forward                  every version of an operation, timed here
+  fastscratch tune simple_conv_net                    remembers which version is the fastest
 
 environment:
   FASTSCRATCH_BACKEND      numpy, numba or cython; or operation=backend, separated by commas
   FASTSCRATCH_NUM_THREADS  threads that kernels may use
+  FASTSCRATCH_TUNING=1     measures whatever comes up for the first time
+  FASTSCRATCH_CONFIG       configuration file, instead of config.toml in the user's folder
   FASTSCRATCH_DATA         folder with mnist/ and fashion_mnist/ in it
-  FASTSCRATCH_CACHE        where downloads are kept
+  FASTSCRATCH_CACHE        where downloads and measured times are kept
   FASTSCRATCH_DEBUG=1      shows where an error arose
 
 exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted
@@ -45,7 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fastscratch {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (train, evaluate, info, kernels):
+    for command in (train, evaluate, info, kernels, tune):
         command.add(commands)
     return parser
 

@@ -1,7 +1,6 @@
 """``fastscratch kernels``: every operation, its versions, and how fast each is here."""
 
 import argparse
-import time
 from typing import Any
 
 from fastscratch.cli.options import positive_int
@@ -13,7 +12,6 @@ SHAPES = {"conv2d": "mnist_c1", "pool2d": "mnist_pool", "dense": "cnn_hidden", "
 
 _SECONDS = 0.2
 _QUICK_SECONDS = 0.02
-_LEAST_CALLS, _MOST_CALLS = 3, 1000
 
 
 def add(commands: Any) -> None:
@@ -22,7 +20,7 @@ def add(commands: Any) -> None:
         "kernels",
         help="list every operation with its versions, and time them side by side",
         description="List every operation with its versions, and time them side by side on this "
-        "machine: the fastest of repeated calls, after a first one that compiles and warms up.",
+        "machine: the median of calls that take turns, after a first that compiles and warms up.",
         epilog="A problem is written OPERATION:DTYPE:INPUT:WINDOW, such as "
         "conv2d_forward:f32:n8c64h56w56:oc128k3s1p1 or dense_forward:f32:n100i784:o50.",
     )
@@ -98,39 +96,18 @@ def _names(op: str) -> list[str]:
 
 
 def time_versions(problem: Any, threads: int, seconds: float) -> dict[str, float | str]:
-    """Seconds of the fastest call of each version of an operation, or why it has none."""
-    from threadpoolctl import threadpool_limits
-
+    """Seconds of a call of each version of an operation, or why it has none."""
     from fastscratch.dispatch.choose import candidates, worthwhile_threads
+    from fastscratch.dispatch.measure import Candidate, measure
     from fastscratch.kernels.catalogue import backend_reason, find_op
-    from fastscratch.testing import make_inputs
-    from fastscratch.testing.inputs import empty_outputs
 
     spec = find_op(problem.op)
-    inputs = make_inputs(problem)
-    every = inputs | empty_outputs(problem, inputs)
-    arrays = [every[name] for name in spec.arrays(problem)]
-    times: dict[str, float | str] = {}
-    with threadpool_limits(threads, user_api="blas"):  # the reference, too, keeps to the number
-        for implementation, reason in candidates(problem):
-            if reason:
-                missing = bool(backend_reason(implementation.backend))  # told above, once
-                times[implementation.name] = "not available" if missing else reason
-                continue
-            count = worthwhile_threads(spec, problem, implementation, threads)
-            arguments = (*arrays, *spec.arguments(problem), count)
-            times[implementation.name] = _time(implementation.load(), arguments, seconds)
-            # Threads of one version wait spinning, and must not be in the next one's way.
-            time.sleep(0.05)
-    return times
-
-
-def _time(kernel: Any, arguments: tuple[Any, ...], seconds: float) -> float:
-    """Time of the fastest call, the first one left out: what else runs only ever adds to it."""
-    kernel(*arguments)
-    found: list[float] = []
-    while len(found) < _LEAST_CALLS or (sum(found) < seconds and len(found) < _MOST_CALLS):
-        begun = time.perf_counter()
-        kernel(*arguments)
-        found.append(time.perf_counter() - begun)
-    return min(found)
+    found: dict[str, float | str] = {}
+    timed = []
+    for entry, reason in candidates(problem):
+        missing = bool(backend_reason(entry.backend))  # told above, once
+        found[entry.name] = "not available" if missing else reason
+        if not reason:
+            count = worthwhile_threads(spec, problem, entry, threads)
+            timed.append(Candidate(entry.name, entry.load(), count))
+    return found | measure(problem, timed, seconds)

@@ -1,20 +1,21 @@
 """Which implementation runs: the settings, the choice, its explanation, and the machine."""
 
+from fastscratch.dispatch.blocks import (
+    accuracy,
+    deterministic,
+    fallback,
+    prefer_backend,
+    record_choices,
+    reuse_buffers,
+    threads,
+    tuning,
+    use_backend,
+)
 from fastscratch.dispatch.choose import Choice, choose
 from fastscratch.dispatch.explain import Config, Explanation, explain_problem, show_config
 from fastscratch.dispatch.machine import single_blas_thread
 from fastscratch.dispatch.registry import available_backends, register_kernel, unregister_kernel
-from fastscratch.dispatch.settings import (
-    accuracy,
-    current_settings,
-    get_num_threads,
-    prefer_backend,
-    record_choices,
-    reuse_buffers,
-    set_num_threads,
-    threads,
-    use_backend,
-)
+from fastscratch.dispatch.settings import current_settings, get_num_threads, set_num_threads
 
 __all__ = [
     "Choice",
@@ -24,7 +25,9 @@ __all__ = [
     "available_backends",
     "choose",
     "current_settings",
+    "deterministic",
     "explain_problem",
+    "fallback",
     "get_num_threads",
     "prefer_backend",
     "record_choices",
@@ -34,6 +37,7 @@ __all__ = [
     "show_config",
     "single_blas_thread",
     "threads",
+    "tuning",
     "unregister_kernel",
     "use_backend",
 ]

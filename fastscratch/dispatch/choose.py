@@ -1,12 +1,15 @@
 """Which implementation runs a problem, by which rule, and with how many threads."""
 
-import warnings
+import logging
+import threading
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
 
 from fastscratch.dispatch import machine
+from fastscratch.dispatch.measure import Candidate, measure
 from fastscratch.dispatch.settings import Settings
-from fastscratch.errors import BackendUnavailableError, FallbackWarning
+from fastscratch.dispatch.tuning_table import Times, own_table
+from fastscratch.errors import BackendUnavailableError, warn_once
 from fastscratch.kernels.catalogue import (
     BACKENDS,
     Implementation,
@@ -17,50 +20,85 @@ from fastscratch.kernels.catalogue import (
 )
 from fastscratch.kernels.problem import Problem
 
-_warned: set[str] = set()
+_log = logging.getLogger("fastscratch.dispatch")
+"""At level DEBUG it tells of every decision, once for each problem."""
+_tuning_log = _log.getChild("tuning")
+"""At level INFO it tells of everything that is measured."""
 
 # What one core does in a second, roughly: enough to tell whether a second thread is worth waking.
 _FLOPS_PER_SECOND = 50e9
 _BYTES_PER_SECOND = 10e9
 _SECONDS_PER_THREAD = {"cython": 5e-6, "numba": 20e-6}
 """Work that should pay for waking one more thread, by backend: an estimate, not measured."""
+_SWITCH_SECONDS = 50e-6
+"""What a kernel pays for coming after one of another backend, whose threads wait spinning."""
+
+_measuring = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Choice:
-    """An implementation, and why it was chosen."""
+    """An implementation, and why it was chosen.
+
+    ``times`` are those that decided, in seconds by implementation; empty if none did.
+    """
 
     implementation: Implementation
     kernel: Kernel
     rule: str
     num_threads: int
+    times: Times
 
 
 def choose(problem: Problem, settings: Settings, named: str | None = None) -> Choice:
     """Choose the implementation for a problem.
 
     In this order: what the call names, what the block around it names for this operation or for
-    all, what the layer was given, what the environment names, and the order of the catalogue. A
-    name with an algorithm (``"cython:direct"``) means just that one; the name of a backend leaves
-    the algorithm to the catalogue, which knows for which problems each is preferred.
+    all, what the layer was given, what the environment and the configuration file name, what was
+    measured on this machine, and the order of the catalogue. A name with an algorithm
+    (``"cython:direct"``) means just that one; the name of a backend leaves the algorithm open.
 
     Raises
     ------
     BackendUnavailableError
-        If the one that is named is unknown, not there, or cannot serve the problem.
+        If the one that is named is unknown, not there, or cannot serve the problem; or if something
+        slower would have to run where ``fallback("error")`` forbids it.
     """
     spec = find_op(problem.op)
     name, rule = _named(spec.name, settings, named)
-    if name is not None:
-        implementation, kernel = _find(spec, problem, name, rule, settings.accuracy)
-    else:
-        implementation, kernel = _first(spec, problem, settings.accuracy)
-        rule = "the order of the catalogue"
-    num_threads = worthwhile_threads(spec, problem, implementation, settings.num_threads)
+    entries = _eligible(spec, problem, settings, name, rule)
+    best = first = _first(entries, problem, name)
+    if name is None and first.backend != "cython":
+        _fall_back(
+            settings, "cython",
+            f"the compiled kernels are not available, {first.backend!r} runs instead, which is "
+            f"slower: {backend_reason('cython')}",
+        )  # fmt: skip
+    if machine.forked and settings.num_threads > 1:
+        _fall_back(
+            settings, "fork",
+            "this process was forked, so that kernels run on one thread here; start workers with "
+            'multiprocessing.get_context("spawn") to let them use more',
+        )  # fmt: skip
+    at_most = 1 if machine.forked else settings.num_threads
+    times: Times = {}
+    if len(entries) > 1 and not settings.deterministic:
+        times = _times(spec, problem, entries, at_most, settings.tuning)
+        if first.name in times:
+            best = _fastest(entries, first, times, at_most)
+            rule = f"{rule}, the fastest of its algorithms" if name else "the fastest measured here"
+    kernel = best.load()
+    if settings.deterministic and best.backend == "numpy":
+        kernel = machine.on_one_blas_thread(kernel)
+    choice = Choice(
+        best, kernel, rule or "the order of the catalogue",
+        worthwhile_threads(spec, problem, best, at_most), times,
+    )  # fmt: skip
     if settings.journal is not None:
         counts = settings.journal.choices.setdefault(spec.name, {})
-        counts[implementation.name] = counts.get(implementation.name, 0) + 1
-    return Choice(implementation, kernel, rule, num_threads)
+        counts[best.name] = counts.get(best.name, 0) + 1
+    _log.debug("%s: %s, threads %d: %s", problem, best.name, choice.num_threads, choice.rule)
+    return choice
 
 
 def worthwhile_threads(
@@ -68,13 +106,6 @@ def worthwhile_threads(
 ) -> int:
     """How many threads a problem is worth: one where waking a second costs more than it saves."""
     if at_most == 1:
-        return 1
-    if machine.forked:
-        _warn_once(
-            "fork",
-            "this process was forked, so that kernels run on one thread here; start workers with "
-            'multiprocessing.get_context("spawn") to let them use more',
-        )
         return 1
     seconds = max(spec.flops(problem) / _FLOPS_PER_SECOND, spec.nbytes(problem) / _BYTES_PER_SECOND)
     grain = _SECONDS_PER_THREAD.get(implementation.backend, 5e-6)
@@ -90,82 +121,103 @@ def candidates(problem: Problem) -> list[tuple[Implementation, str]]:
             implementation.load()
         except BackendUnavailableError as error:
             reason = str(error)
-        if not reason and implementation.supports and not implementation.supports(problem):
+        if not reason and not implementation.can_serve(problem):
             reason = "does not support this problem"
         found.append((implementation, reason))
     return found
 
 
 def _named(op: str, settings: Settings, named: str | None) -> tuple[str | None, str]:
-    """The name that decides, and the rule by which it does."""
-    if named is not None:
-        return named, "named by the call"
-    if op in dict(settings.per_op):
-        return dict(settings.per_op)[op], "named by use_backend for this operation"
-    if settings.backend is not None:
-        return settings.backend, "named by use_backend"
-    if settings.layer_backend is not None:
-        return settings.layer_backend, "given to the layer"
-    if op in dict(settings.environment_per_op):
-        return dict(settings.environment_per_op)[op], "named by FASTSCRATCH_BACKEND"
-    return settings.environment, "named by FASTSCRATCH_BACKEND"
+    """The name that decides, and the rule by which it does; None and "" if nobody names one."""
+    rules = (
+        (named, "named by the call"),
+        (dict(settings.per_op).get(op), "named by use_backend for this operation"),
+        (settings.backend, "named by use_backend"),
+        (settings.layer_backend, "given to the layer"),
+        (dict(settings.environment.per_op).get(op), "named by FASTSCRATCH_BACKEND"),
+        (settings.environment.backend, "named by FASTSCRATCH_BACKEND"),
+        (dict(settings.file.per_op).get(op), f"named by {settings.file.source}"),
+        (settings.file.backend, f"named by {settings.file.source}"),
+    )
+    return next(((name, rule) for name, rule in rules if name is not None), (None, ""))
 
 
-def _find(
-    spec: OpSpec, problem: Problem, name: str, rule: str, accuracy: str
-) -> tuple[Implementation, Kernel]:
+def _eligible(
+    spec: OpSpec, problem: Problem, settings: Settings, name: str | None, rule: str
+) -> list[Implementation]:
+    """The implementations that may run: the one that is named, or all that a name leaves open."""
     exact = [entry for entry in spec.implementations if name == entry.name]
-    matches = exact or [entry for entry in spec.implementations if name == entry.backend]
+    matches = exact or [entry for entry in spec.implementations if name in (None, entry.backend)]
     if not matches:
         known = ", ".join(entry.name for entry in spec.implementations)
         raise BackendUnavailableError(
             f"{spec.name}: no implementation is called {name!r} ({rule}); there are {known}. "
             f"To name one for some operations only: use_backend(conv2d_forward=…)"
         )
-    for implementation in matches:
-        if implementation.supports is not None and not implementation.supports(problem):
-            continue
-        if exact or implementation.prefers(problem, accuracy):
-            return implementation, implementation.load()
-    raise BackendUnavailableError(f"{name!r} ({rule}) does not support the problem {problem}")
+    found = [entry for entry in matches if entry.can_serve(problem)]
+    if not exact:
+        found = [entry for entry in found if entry.accuracy in ("default", settings.accuracy)]
+    if not found:
+        raise BackendUnavailableError(f"{name!r} ({rule}) does not support the problem {problem}")
+    return found
 
 
-def _first(spec: OpSpec, problem: Problem, accuracy: str) -> tuple[Implementation, Kernel]:
-    """The first built-in implementation that is there; the reference always is."""
-    for implementation in spec.implementations:
-        if implementation.backend not in BACKENDS:
-            continue
-        if implementation.supports is not None and not implementation.supports(problem):
-            continue
-        if not implementation.prefers(problem, accuracy):
-            continue
-        try:
-            kernel = implementation.load()
-        except BackendUnavailableError:
-            continue
-        if implementation.backend != "cython":
-            _warn_once(
-                "cython",
-                f"the compiled kernels are not available, {implementation.backend!r} runs "
-                f"instead, which is slower: {backend_reason('cython')}",
-            )
-        return implementation, kernel
-    raise BackendUnavailableError(f"{spec.name}: no implementation serves the problem {problem}")
+def _first(entries: list[Implementation], problem: Problem, name: str | None) -> Implementation:
+    """The first that the catalogue prefers; kernels from outside must be named or measured."""
+    if name is not None:
+        return next((entry for entry in entries if entry.prefers(problem)), entries[0])
+    return next(
+        entry for entry in entries
+        if entry.backend in BACKENDS and entry.prefers(problem) and _is_there(entry)
+    )  # fmt: skip
 
 
-def _warn_once(topic: str, text: str) -> None:
-    if topic not in _warned:
-        _warned.add(topic)
-        warnings.warn(text, FallbackWarning, stacklevel=_outside())
+def _is_there(entry: Implementation) -> bool:
+    return not backend_reason(entry.backend)
 
 
-def _outside() -> int:
-    """The stack level of the first caller outside the package, for a warning to point at."""
-    import sys
+def _times(
+    spec: OpSpec, problem: Problem, entries: list[Implementation], at_most: int, tuning: bool
+) -> Times:
+    """What was measured of these implementations; where tuning is on, they are measured now."""
 
-    frame: Any = sys._getframe(1)
-    level = 1
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("fastscratch."):
-        frame = frame.f_back
-        level += 1
-    return level if frame is not None else level - 1
+    def known() -> Times:
+        times = own_table().find(problem, at_most)
+        return {entry.name: times[entry.name] for entry in entries if entry.name in times}
+
+    if tuning and len(known()) < len(entries):
+        entries = [entry for entry in entries if _is_there(entry)]
+        with _measuring:  # one at a time: threads would time each other's load
+            if len(known()) < len(entries):
+                found = measure(problem, [
+                    Candidate(
+                        entry.name, entry.load(),
+                        worthwhile_threads(spec, problem, entry, at_most),
+                    )
+                    for entry in entries
+                ])  # fmt: skip
+                own_table().add(problem, at_most, found)
+                ranked = sorted(found.items(), key=itemgetter(1))
+                texts = [f"{name} {1e3 * seconds:.3f} ms" for name, seconds in ranked]
+                _tuning_log.info("%s, threads %d: %s", problem, at_most, ", ".join(texts))
+    return known()
+
+
+def _fastest(
+    entries: list[Implementation], first: Implementation, times: Times, num_threads: int
+) -> Implementation:
+    """The fastest of those that were measured and are there."""
+
+    def cost(entry: Implementation) -> float:
+        # Every backend has a pool of threads of its own; work elsewhere runs on the first one's.
+        other_pool = num_threads > 1 and entry.backend != first.backend
+        return times[entry.name] + _SWITCH_SECONDS * other_pool
+
+    measured = sorted((entry for entry in entries if entry.name in times), key=cost)
+    return next(entry for entry in measured if _is_there(entry))
+
+
+def _fall_back(settings: Settings, topic: str, text: str) -> None:
+    if settings.fallback == "error":
+        raise BackendUnavailableError(text)
+    warn_once(topic, text)

@@ -3,7 +3,7 @@
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,29 +37,32 @@ class Explanation:
     rule: str
     num_threads: int
     candidates: tuple[tuple[str, str], ...]
+    times: Mapping[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         threads = f"{self.num_threads} thread" + ("s" if self.num_threads > 1 else "")
         lines = [self.problem, f"  runs on {self.implementation}, {threads}: {self.rule}"]
         for name, reason in self.candidates:
-            lines.append(
-                f"  {'*' if name == self.implementation else '-'} {name}: {reason or 'can run it'}"
-            )
+            mark = "*" if name == self.implementation else "-"
+            time = f", {1e3 * self.times[name]:.3f} ms" if name in self.times else ""
+            lines.append(f"  {mark} {name}: {reason or 'can run it'}{time}")
         return "\n".join(lines)
 
 
 def explain_problem(
     problem: Problem, backend: str | None = None, settings: Settings | None = None
 ) -> Explanation:
-    """Explain the choice for a problem, without running it."""
+    """Explain the choice for a problem, without running or measuring it."""
     # Without the journal: explaining is not running.
-    choice = choose(problem, replace(settings or current_settings(), journal=None), backend)
+    held = replace(settings or current_settings(), journal=None, tuning=False)
+    choice = choose(problem, held, backend)
     return Explanation(
         str(problem),
         choice.implementation.name,
         choice.rule,
         choice.num_threads,
         tuple((entry.name, reason) for entry, reason in candidates(problem)),
+        choice.times,
     )
 
 

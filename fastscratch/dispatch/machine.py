@@ -2,9 +2,9 @@
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ forked = False
 """Whether this process is a child of ``fork``, where threads of the parent's pools are gone."""
 
 
-def default_num_threads() -> int:
-    """``FASTSCRATCH_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the processors to be had."""
+def default_num_threads(configured: int | None = None) -> int:
+    """``FASTSCRATCH_NUM_THREADS``, ``OMP_NUM_THREADS``, what is configured, or the processors."""
     for variable in ("FASTSCRATCH_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(variable, "").strip()
         if not text:
@@ -25,7 +25,7 @@ def default_num_threads() -> int:
             return int(first)
         if variable == "FASTSCRATCH_NUM_THREADS":
             raise ArgumentError(f"{variable} must be a positive int, got {text!r}")
-    return usable_processors()
+    return configured or usable_processors()
 
 
 def usable_processors() -> int:
@@ -83,6 +83,13 @@ def blas_info() -> list[dict[str, Any]]:
 
 
 @contextmanager
+def blas_threads(num_threads: int) -> Iterator[None]:
+    """Let BLAS use so many threads while the block runs."""
+    with _blas().limit(limits=num_threads):
+        yield
+
+
+@contextmanager
 def single_blas_thread() -> Iterator[None]:
     """Hold BLAS at one thread while the block runs.
 
@@ -90,8 +97,19 @@ def single_blas_thread() -> Iterator[None]:
     each other spinning: on two cores both fall to a twentieth of their speed. A loop that runs on
     compiled kernels therefore keeps BLAS's own pool still, for the whole of the loop.
     """
-    with _blas().limit(limits=1):
+    with blas_threads(1):
         yield
+
+
+def on_one_blas_thread(function: Callable[..., None]) -> Callable[..., None]:
+    """The function, during whose calls BLAS computes on one thread."""
+
+    @wraps(function)
+    def held(*arguments: Any) -> None:
+        with blas_threads(1):
+            function(*arguments)
+
+    return held
 
 
 def _after_fork_in_child() -> None:

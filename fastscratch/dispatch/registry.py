@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from fastscratch.dispatch.settings import forget_plans
+from fastscratch.dispatch.tuning_table import forget_times
 from fastscratch.kernels import catalogue
 from fastscratch.kernels.problem import Problem
 
@@ -70,6 +71,7 @@ def register_kernel(
     >>> fs.unregister_kernel("dense_forward", "mine")
     """
     catalogue.add_implementation(op, function, name, supports)
+    forget_times(name)  # whatever had the name before
     forget_plans()
 
 
@@ -87,4 +89,5 @@ def unregister_kernel(op: str, name: str) -> None:
     >>> fs.unregister_kernel("dense_forward", "never registered")
     """
     catalogue.remove_implementation(op, name)
+    forget_times(name)
     forget_plans()

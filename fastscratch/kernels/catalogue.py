@@ -58,11 +58,18 @@ class Implementation:
         """The name without its algorithm: ``"cython"`` of ``"cython:winograd4"``."""
         return self.name.partition(":")[0]
 
-    def prefers(self, problem: Problem, accuracy: str) -> bool:
+    @property
+    def accuracy(self) -> str:
+        """Inside of which ``accuracy(...)`` it may be chosen without being named."""
+        return "default" if self.algorithm is None else self.algorithm.accuracy
+
+    def can_serve(self, problem: Problem) -> bool:
+        """Whether it supports a problem; most support all of their operation."""
+        return self.supports is None or self.supports(problem)
+
+    def prefers(self, problem: Problem) -> bool:
         """Whether it is chosen for a problem that it supports where no algorithm is named."""
-        if self.algorithm is None:
-            return True
-        return self.algorithm.accuracy in ("default", accuracy) and self.algorithm.prefers(problem)
+        return self.algorithm is None or self.algorithm.prefers(problem)
 
     def load(self) -> Kernel:
         """The function; raises BackendUnavailableError, saying why, if it is not there."""

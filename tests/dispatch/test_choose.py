@@ -45,7 +45,7 @@ def test_more_work_is_given_more_threads():
 
 def test_a_fall_back_is_told_once_and_says_why(monkeypatch):
     monkeypatch.setitem(BACKENDS, "cython", "fastscratch.kernels.nowhere")
-    monkeypatch.setattr(module, "_warned", set())
+    monkeypatch.setattr("fastscratch.errors._warned", set())
     with pytest.warns(FallbackWarning, match=r"compiled kernels are not available.*No module") as w:
         choice = choose(TINY, Settings(1))
     assert choice.implementation.backend != "cython"
@@ -56,7 +56,7 @@ def test_a_fall_back_is_told_once_and_says_why(monkeypatch):
 
 def test_naming_another_backend_is_no_fall_back(monkeypatch):
     monkeypatch.setitem(BACKENDS, "cython", "fastscratch.kernels.nowhere")
-    monkeypatch.setattr(module, "_warned", set())
+    monkeypatch.setattr("fastscratch.errors._warned", set())
     assert choose(TINY, Settings(1), "numpy").implementation.name == "numpy"
     assert choose(TINY, Settings(1, backend="numpy")).implementation.name == "numpy"
 
