@@ -16,6 +16,7 @@ from fastscratch.cli import main
 from fastscratch.dispatch.settings import forget_plans
 from fastscratch.dispatch.tuning_table import TuningTable
 from fastscratch.kernels.catalogue import OPS
+from fastscratch.testing import shapes_of
 from fastscratch.training import CheckpointFolder, History, read_checkpoint
 
 ROOT = Path(fs.__file__).parents[1]
@@ -457,3 +458,74 @@ def test_a_run_killed_before_its_first_checkpoint_keeps_its_options(tmp_path, ca
     assert History.load(folder / "history.json").implementations["dense_forward"].keys() == {
         "numpy"
     }
+
+
+KERNELS = """
+import ctypes
+
+def right(x, weight, bias, y, num_threads):
+    y[...] = x @ weight + bias
+
+def crashes(x, weight, bias, y, num_threads):
+    right(x, weight, bias, y, num_threads)
+    if len(x) > 3:
+        ctypes.string_at(0)
+"""
+PROBLEMS = ["--problem", "dense_forward:f32:n2i3:o4", "--problem", "dense_forward:f32:n5i6:o7"]
+
+
+@pytest.fixture
+def own_kernels(tmp_path, monkeypatch):
+    (tmp_path / "own.py").write_text(KERNELS)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("own_kernels")
+def test_kernels_checks_a_kernel_from_outside(capsys):
+    own = ["--op", "dense_forward", *PROBLEMS]
+    assert main(["kernels", "check", "own.py:right", *own]) == 0
+    assert capsys.readouterr().out == (
+        "own.py:right as dense_forward: passed 2 problems, 16 runs\n"
+    )
+    assert main(["kernels", "check", "own:crashes", *own, "--threads", "1"]) == 1
+    out = capsys.readouterr().out
+    assert "failed on 1 of 2 problems" in out
+    assert "dense_forward:f32:n5i6:o7\n" in out and "ended the process: SIGSEGV" in out
+
+
+@pytest.mark.usefixtures("own_kernels")
+def test_kernels_times_a_kernel_from_outside_beside_the_others(capsys):
+    own = ["--op", "dense_forward", *PROBLEMS, "--quick"]
+    assert main(["kernels", "time", "own.py:right", *own]) == 0
+    out = capsys.readouterr().out
+    for name in ("right", *fs.available_backends()):
+        assert len(re.findall(rf"(?m)^  {name} +\d+\.\d{{3}}  \([\d.]+x\)$", out)) == 2, name
+    assert "right" not in fs.available_backends()
+
+
+def test_kernels_checks_what_is_there(capsys):
+    assert main(["kernels", "check", "dense_forward:f32:n2i3:o4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == list(fs.available_backends())
+    assert all("passed 1 problems" in line for line in lines)
+
+
+def test_kernels_explains(capsys):
+    assert main(["kernels", "--explain", "dense_forward"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("  runs on ") == len(shapes_of("dense_forward"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["check", "own.py:right"], "say with --op what own.py:right computes"),
+        (["time", "dense_forward", "--op", "dense_forward"], "belong to a kernel"),
+        (["dense_forward", "im2col"], "one operation, problem or kernel"),
+        (["check", "nowhere"], "unknown operation 'nowhere'"),
+        (["time", "nowhere.py:f", "--op", "dense_forward"], "there is no file nowhere.py"),
+    ],
+)
+def test_kernels_refuses(arguments, says, capsys):
+    assert main(["kernels", *arguments]) == 2
+    assert says in capsys.readouterr().err

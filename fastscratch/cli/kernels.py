@@ -1,61 +1,171 @@
-"""``fastscratch kernels``: every operation, its versions, and how fast each is here."""
+"""``fastscratch kernels``: every operation's versions; time, explain and check them."""
 
 import argparse
 from typing import Any
 
-from fastscratch.cli.options import positive_int
+from fastscratch.cli.options import positive_float, positive_int
+from fastscratch.errors import ArgumentError, KernelCheckError
 
 SHAPES = {"conv2d": "mnist_c1", "pool2d": "mnist_pool", "dense": "cnn_hidden", "im2col": "mnist_c1",
           "activations": "mnist_map", "losses": "mnist_scores", "optimizers": "cnn",
           "batch_norm": "mnist_map", "dropout": "cnn_hidden"}  # fmt: skip
 """The shape at which an operation is timed unless a problem is given, by the operation's file."""
 
+ACTIONS = ("time", "check")
 _SECONDS = 0.2
 _QUICK_SECONDS = 0.02
+
+_EPILOG = """\
+A problem is written OPERATION:DTYPE:INPUT:WINDOW, such as dense_forward:f32:n100i784:o50 or
+conv2d_forward:f32:n8c64h56w56:oc128k3s1p1. A kernel of your own is named MODULE:FUNCTION or
+FILE.py:FUNCTION.
+
+examples:
+  fastscratch kernels                                      every operation, at one shape
+  fastscratch kernels conv2d_forward                       at all the shapes its speed is judged by
+  fastscratch kernels --explain conv2d_forward             what would run there, and why
+  fastscratch kernels time mine.py:conv --op conv2d_forward    your kernel beside the others
+  fastscratch kernels check mine.py:conv --op conv2d_forward   is it right? in a process of its own
+"""
 
 
 def add(commands: Any) -> None:
     """Describe the command."""
     parser = commands.add_parser(
         "kernels",
-        help="list every operation with its versions, and time them side by side",
+        help="list every operation with its versions, time them side by side, check your own",
         description="List every operation with its versions, and time them side by side on this "
         "machine: the median of calls that take turns, after a first that compiles and warms up.",
-        epilog="A problem is written OPERATION:DTYPE:INPUT:WINDOW, such as "
-        "conv2d_forward:f32:n8c64h56w56:oc128k3s1p1 or dense_forward:f32:n100i784:o50.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "operation",
-        nargs="?",
-        metavar="OPERATION|PROBLEM",
-        help="only this operation, at all the shapes that its speed is judged by, or only this "
-        "problem (default: every operation at one shape)",
+        "words",
+        nargs="*",
+        metavar="[time|check] [OPERATION|PROBLEM|KERNEL]",
+        help="only this operation, at all the shapes that its speed is judged by; only this "
+        "problem; or a kernel of your own",
     )
+    parser.add_argument("--op", metavar="OPERATION", help="what a kernel of your own computes")
+    parser.add_argument("--problem", action="append", metavar="PROBLEM",
+                        help="time or check a kernel on this problem; may be repeated (default: "
+                        "the operation's shapes, and every case of the tests)")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="list the versions without timing them")
+    parser.add_argument("--explain", action="store_true",
+                        help="tell which version would run, and why, without timing")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
-    parser.add_argument(
-        "--threads",
-        type=positive_int,
-        metavar="N",
-        help="threads that kernels may use (default: all processors)",
-    )
+    parser.add_argument("--threads", type=positive_int, metavar="N",
+                        help="threads that kernels may use (default: all processors)")  # fmt: skip
+    parser.add_argument("--timeout", type=positive_float, metavar="SECONDS", default=60.0,
+                        help="what one run of a kernel that is checked may take (default: 60)"
+                        )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table."""
+    """Do what the words say."""
+    words = list(options.words)
+    action = words.pop(0) if words and words[0] in ACTIONS else "time"
+    if len(words) > 1:
+        raise ArgumentError(f"kernels: one operation, problem or kernel, got {' '.join(words)}")
+    subject = words[0] if words else None
+    own = subject is not None and _is_place(subject)
+    if own and not options.op:
+        raise ArgumentError(f"kernels: say with --op what {subject} computes")
+    if (options.op or options.problem) and not own:
+        raise ArgumentError("kernels: --op and --problem belong to a kernel, MODULE:FUNCTION")
+    if action == "check":
+        return _check(options, subject, own)
+    if own:
+        return _time_own(options, str(subject))
+    problems = _problems(subject)
+    if options.list:
+        for op in dict.fromkeys(problem.op for problem in problems):
+            print(f"{op:<24} {', '.join(_names(op))}")
+    elif options.explain:
+        _explain(problems, options.threads)
+    else:
+        _time(problems, options)
+    return 0
+
+
+def _is_place(text: str) -> bool:
+    """Whether a text names a function rather than an operation or one of its problems."""
+    from fastscratch.kernels.catalogue import OPS
+
+    head, colon, _ = text.partition(":")
+    return bool(colon) and head not in OPS
+
+
+def _explain(problems: list[Any], threads: int | None) -> None:
+    from fastscratch.cli.options import running_as
+    from fastscratch.dispatch import explain_problem
+
+    with running_as(None, threads):
+        for problem in problems:
+            print(explain_problem(problem), end="\n\n")
+
+
+def _check(options: argparse.Namespace, subject: str | None, own: bool) -> int:
+    """Judge a kernel, or the versions that are there, and print the verdict."""
+    from fastscratch.kernels.catalogue import OPS, backend_reason, find_op
+    from fastscratch.kernels.problem import parse_problem
+    from fastscratch.testing import check_kernel
+    from fastscratch.testing.check import check_implementation
+
+    threads = (options.threads,) if options.threads else (1, 2, 3)
+    if own:
+        find_op(options.op)
+        try:
+            print(check_kernel(options.op, str(subject), problems=options.problem, threads=threads,
+                               timeout=options.timeout))  # fmt: skip
+        except KernelCheckError as error:
+            print(error)
+            return 1
+        return 0
+    chosen = None
+    ops = list(OPS)
+    if subject is not None:
+        problem = parse_problem(subject) if ":" in subject else None
+        chosen = None if problem is None else [problem]
+        ops = [problem.op if problem else find_op(subject).name]
+    code = 0
+    for op in ops:
+        for entry in OPS[op].implementations:
+            if backend_reason(entry.backend):
+                continue
+            print(f"{entry.name}: ", end="", flush=True)
+            try:
+                print(check_implementation(entry, problems=chosen, threads=threads))
+            except KernelCheckError as error:
+                print(error)
+                code = 1
+    return code
+
+
+def _time_own(options: argparse.Namespace, place: str) -> int:
+    """Time a kernel beside the versions that are there."""
+    from fastscratch.dispatch import register_kernel, unregister_kernel
+    from fastscratch.kernels.problem import parse_problem
+    from fastscratch.testing.locate import find_function
+
+    register_kernel(options.op, find_function(place), name=place.rpartition(":")[2])
+    try:
+        given = [parse_problem(text) for text in options.problem or ()]
+        _time(given or _problems(options.op), options)
+    finally:
+        unregister_kernel(options.op, place.rpartition(":")[2])
+    return 0
+
+
+def _time(problems: list[Any], options: argparse.Namespace) -> None:
     from fastscratch.dispatch import get_num_threads
     from fastscratch.kernels.catalogue import BACKENDS, backend_reason
 
     threads = options.threads or get_num_threads()
-    missing = {name: reason for name in BACKENDS if (reason := backend_reason(name))}
-    for name, reason in missing.items():
-        print(f"{name} is not available: {reason}")
-    problems = _problems(options.operation)
-    if options.list:
-        for op in dict.fromkeys(problem.op for problem in problems):
-            print(f"{op:<24} {', '.join(_names(op))}")
-        return 0
+    for name in BACKENDS:
+        if reason := backend_reason(name):
+            print(f"{name} is not available: {reason}")
     print(f"milliseconds a call, {threads} thread{'s' if threads > 1 else ''}; in brackets: how "
           f"many times as fast as the NumPy reference\n")  # fmt: skip
     seconds = _QUICK_SECONDS if options.quick else _SECONDS
@@ -69,7 +179,6 @@ def run(options: argparse.Namespace) -> int:
             else:
                 ratio = f"({reference / found:.1f}x)" if isinstance(reference, float) else ""
                 print(f"  {name:<20} {1e3 * found:>10.3f}  {ratio}", flush=True)
-    return 0
 
 
 def _problems(text: str | None) -> list[Any]:

@@ -16,6 +16,7 @@ from fastscratch.testing.inputs import (
     reference_outputs,
     run_kernel,
 )
+from fastscratch.testing.locate import find_function, pack
 from fastscratch.testing.memory import PLACEMENTS, Placed, guard_reason, place
 from fastscratch.testing.report import Failure, Report
 from fastscratch.testing.tolerances import tolerance
@@ -35,7 +36,7 @@ class Rules(NamedTuple):
 
 def check_kernel(
     op: str,
-    function: Kernel,
+    function: Kernel | str,
     *,
     problems: Iterable[str | Problem] | None = None,
     supports: Callable[[Problem], bool] | None = None,
@@ -43,6 +44,8 @@ def check_kernel(
     tolerance_factor: float = 1.0,
     exact_integers: bool = True,
     spreads_nonfinite: bool = False,
+    isolated: bool = True,
+    timeout: float = 60.0,
 ) -> Report:
     """Judge a kernel against the reference, and against the contract of kernels.
 
@@ -56,8 +59,9 @@ def check_kernel(
     ----------
     op : str
         The operation, such as ``"conv2d_forward"``.
-    function : callable
-        The kernel; ``fastscratch.kernels.catalogue.OPS[op].signature`` shows its arguments.
+    function : callable or str
+        The kernel; ``fastscratch.kernels.catalogue.OPS[op].signature`` shows its arguments. Or the
+        place where it is: ``"package.module:function"`` or ``"file.py:function"``.
     problems : iterable of str or Problem, optional
         The problems to try, in their written form; None means every case in both dtypes.
     supports : callable, optional
@@ -70,6 +74,11 @@ def check_kernel(
         False for an algorithm that rounds small integers; they are then compared like others.
     spreads_nonfinite : bool
         True for an algorithm that may make results non-finite where the reference's are not.
+    isolated : bool
+        Whether the kernel runs in a process of its own: one that crashes or hangs is a failure
+        then, with the case that it failed on. Without it, such a kernel takes this process along.
+    timeout : float
+        Seconds that one run may take in a process of its own, compilation included.
 
     Returns
     -------
@@ -81,11 +90,8 @@ def check_kernel(
     KernelCheckError
         If anything was wrong; its text is the report, the smallest failing problem first.
     ArgumentError, ShapeError
-        If the operation or a problem does not exist.
-
-    Warnings
-    --------
-    A kernel that reads or writes outside of its arrays ends the process.
+        If the operation or a problem does not exist, or the kernel cannot be found or handed to
+        another process.
 
     Examples
     --------
@@ -95,19 +101,27 @@ def check_kernel(
     dense as dense_forward: passed 1 problems, 8 runs
     """
     spec = find_op(op)
-    if not callable(function):
+    if not callable(function) and not isinstance(function, str):
         raise ArgumentError(f"check_kernel: function must be callable, got {function!r}")
     chosen = all_problems(op) if problems is None else [_as_problem(op, text) for text in problems]
     rules = Rules(tuple(threads), tolerance_factor, exact_integers, spreads_nonfinite)
-    report = Report(op, getattr(function, "__name__", type(function).__name__))
+    name = function if isinstance(function, str) else _name(function)
+    report = Report(op, name)
     if guard_reason():
         report.notes.append(f"stray reads cannot be seen: {guard_reason()}")
-    for problem in sorted(chosen, key=spec.nbytes):
-        if supports is not None and not supports(problem):
-            report.skipped += 1
-            continue
-        report.problems += 1
-        judge(report, function, problem, rules)
+    every = sorted(chosen, key=spec.nbytes)
+    served = [problem for problem in every if supports is None or supports(problem)]
+    report.skipped = len(every) - len(served)
+    if isolated:
+        from fastscratch.testing.isolated import judge_isolated  # which needs this file
+
+        packed = function if isinstance(function, str) else pack(function)
+        judge_isolated(report, packed, served, rules, timeout)
+    else:
+        kernel = find_function(function) if isinstance(function, str) else function
+        for problem in served:
+            report.problems += 1
+            judge(report, kernel, problem, rules)
     if not report.ok:
         raise KernelCheckError(str(report))
     return report
@@ -157,11 +171,22 @@ def check_implementation(
         tolerance_factor=algorithm.tolerance_factor if algorithm else 1.0,
         exact_integers=algorithm is None or algorithm.exact_integers,
         spreads_nonfinite=algorithm is not None,
+        isolated=False,
     )
 
 
-def judge(report: Report, kernel: Kernel, problem: Problem, rules: Rules) -> None:
-    """Run a kernel on one problem in every way, and add what was wrong to the report."""
+def _name(function: Kernel) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def judge(
+    report: Report, kernel: Kernel, problem: Problem, rules: Rules,
+    begins: Callable[[str, str, int], None] = lambda *run: None,
+) -> None:  # fmt: skip
+    """Run a kernel on one problem in every way, and add what was wrong to the report.
+
+    ``begins`` is told of each run before it begins: inputs, placement and threads.
+    """
     for kind in input_kinds(problem):
         inputs = make_inputs(problem, kind)
         if kind == "normal":
@@ -170,6 +195,7 @@ def judge(report: Report, kernel: Kernel, problem: Problem, rules: Rules) -> Non
             expected = reference_outputs(problem, inputs)
         first: Outputs | None = None
         for placement, num_threads in _schedule(kind, rules.threads):
+            begins(kind, placement, num_threads)
             outputs, faults = _run(kernel, problem, inputs, placement, num_threads)
             report.runs += 1
             if outputs is not None:

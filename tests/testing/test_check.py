@@ -17,14 +17,14 @@ from fastscratch.testing.memory import guard_reason
 def convicted(op, kernel, **options):
     """The report on a kernel that must not pass."""
     with pytest.raises(KernelCheckError) as caught:
-        check_kernel(op, kernel, **options)
+        check_kernel(op, kernel, isolated=False, **options)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("op", OPS)
 def test_acquits_the_reference(op):
     kernel = OPS[op].direct("numpy").load()
-    report = check_kernel(op, kernel)
+    report = check_kernel(op, kernel, isolated=False)
     assert report.ok
     assert report.problems == len(all_problems(op))
     assert str(report).startswith(f"{op} as {op}: passed {report.problems} problems")
@@ -226,22 +226,26 @@ def test_what_is_not_supported_is_counted_and_left_alone():
     def supports(problem):
         return problem.groups == 1
 
-    report = check_kernel("conv2d_forward", conv2d.conv2d_forward, supports=supports)
+    report = check_kernel(
+        "conv2d_forward", conv2d.conv2d_forward, supports=supports, isolated=False
+    )
     assert report.skipped > 10
     assert f"{report.skipped} not supported" in str(report)
 
 
 def test_factor_and_flags_relax_the_rules():
-    check_kernel("dense_forward", spreads_nan, spreads_nonfinite=True)
+    check_kernel("dense_forward", spreads_nan, spreads_nonfinite=True, isolated=False)
     problems = ["dense_forward:f32:n3i4:o5"]
     convicted("dense_forward", is_less_exact, problems=problems)
-    check_kernel("dense_forward", is_less_exact, problems=problems, tolerance_factor=1e5)
+    check_kernel(
+        "dense_forward", is_less_exact, problems=problems, tolerance_factor=1e5, isolated=False
+    )
 
     def rounds(x, weight, bias, y, num_threads):
         y[...] = (x @ weight + bias) * (1 + np.finfo(y.dtype).eps)
 
     convicted("dense_forward", rounds, problems=["dense_forward:f32:n3i4:o5"])
-    check_kernel("dense_forward", rounds, problems=problems, exact_integers=False)
+    check_kernel("dense_forward", rounds, problems=problems, exact_integers=False, isolated=False)
 
 
 def test_refuses_what_is_no_kernel_or_no_problem():
@@ -268,7 +272,8 @@ def kernel(x, weight, bias, y, num_threads):
     dense.dense_forward(x, weight, bias, y, num_threads)
     {stray}
 
-print(check_kernel("dense_forward", kernel, problems=["dense_forward:f32:n3i4:o5"]))
+problem = "dense_forward:f32:n3i4:o5"
+print(check_kernel("dense_forward", kernel, problems=[problem], isolated=False))
 """
 
 

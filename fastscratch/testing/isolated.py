@@ -1,0 +1,164 @@
+"""Judge a kernel in a process of its own, so that one that crashes or hangs is named, and no more.
+
+The child tells of each run before it begins, one JSON object a line. When it ends too early, or
+says nothing for too long, the run that it told of last is what the kernel failed on, and another
+child goes on with the next problem.
+"""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import IO, Any
+
+from fastscratch.errors import KernelCheckError
+from fastscratch.kernels.problem import Problem, parse_problem
+from fastscratch.testing.check import Rules, judge
+from fastscratch.testing.locate import unpack
+from fastscratch.testing.report import Failure, Report
+
+_MOST_CRASHES = 5
+_STARTING_SECONDS = 120.0
+"""Until a child's first word: it imports NumPy, and what the kernel's module needs."""
+
+
+def judge_isolated(
+    report: Report, kernel: str, problems: Sequence[Problem], rules: Rules, timeout: float
+) -> None:
+    """Judge a kernel on problems in child processes, and add what was found to the report.
+
+    Parameters
+    ----------
+    report : Report
+        Gets the numbers of problems and runs, and the failures.
+    kernel : str
+        The kernel, packed, or the name of its place.
+    problems : sequence of Problem
+        In the order in which they are tried.
+    rules : Rules
+        What the kernel is held to.
+    timeout : float
+        Seconds that one run may take.
+    """
+    crashes = 0
+    todo = [str(problem) for problem in problems]
+    while todo:
+        done, end = _one_child(report, kernel, todo, rules, timeout)
+        todo = todo[done:]
+        if end is None:
+            continue
+        report.failures.append(end)
+        crashes += 1
+        if crashes == _MOST_CRASHES and todo:
+            report.notes.append(f"{len(todo)} problems were left out after {crashes} such ends")
+            return
+
+
+def _one_child(
+    report: Report, kernel: str, problems: list[str], rules: Rules, timeout: float
+) -> tuple[int, Failure | None]:
+    """How many problems a child has dealt with, and how it ended if that was not by itself."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", "from fastscratch.testing.isolated import main; main()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert child.stdin is not None and child.stdout is not None and child.stderr is not None
+    lines: queue.Queue[str | None] = queue.Queue()
+    said: list[str] = []
+    readers = [
+        threading.Thread(target=_read_lines, args=(child.stdout, lines.put), daemon=True),
+        threading.Thread(target=_read_lines, args=(child.stderr, said.append), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
+    task = {"kernel": kernel, "problems": problems, "rules": rules._asdict(), "path": sys.path}
+    try:
+        child.stdin.write(json.dumps(task) + "\n")
+        child.stdin.close()
+    except BrokenPipeError:  # it has ended already; the loop below finds out how
+        pass
+    begun = 0
+    run = ("", "", 0)
+    wait = max(timeout, _STARTING_SECONDS)
+    try:
+        while True:
+            try:
+                line = lines.get(timeout=wait)
+            except queue.Empty:
+                return begun, Failure(
+                    problems[max(begun - 1, 0)], *run, f"did not return within {wait:g} seconds"
+                )
+            if line is None:
+                break
+            event = json.loads(line)
+            if "run" in event:
+                run = tuple(event["run"])
+                report.runs += 1
+                wait = timeout
+            elif "problem" in event:
+                begun += 1
+                report.problems += 1
+            elif "failures" in event:
+                report.failures += [Failure(**failure) for failure in event["failures"]]
+            elif "error" in event:
+                raise KernelCheckError(event["error"])
+            else:
+                return begun, None
+    finally:
+        child.kill()
+        child.wait()
+        for reader in readers:
+            reader.join()
+        child.stdout.close()
+        child.stderr.close()
+    code = child.returncode
+    how = f"exit code {code}" if code >= 0 else _signal_name(-code)
+    last = "".join(text for text in said if text).strip().splitlines()[-1:]
+    if not begun:
+        raise KernelCheckError(f"the checking process did not start: {how}; {' '.join(last)}")
+    return begun, Failure(problems[begun - 1], *run, " ".join([f"ended the process: {how}", *last]))
+
+
+def _read_lines(stream: IO[str], give: Any) -> None:
+    for line in stream:
+        give(line)
+    give(None)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def main() -> None:
+    """What the child does: read a task from its input, and tell what happens on its output."""
+    # What the kernel prints must not come between the lines.
+    channel = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    task = json.loads(sys.stdin.readline())
+    sys.path[:] = task["path"]
+
+    def tell(**event: Any) -> None:
+        channel.write(json.dumps(event) + "\n")
+
+    try:
+        kernel = unpack(task["kernel"])
+    except Exception as error:
+        tell(error=f"the kernel cannot be loaded: {type(error).__name__}: {error}")
+        return
+    rules = Rules(**task["rules"])
+    for text in task["problems"]:
+        problem = parse_problem(text)
+        tell(problem=text)
+        found = Report(problem.op, "")
+        judge(found, kernel, problem, rules, lambda *run: tell(run=run))
+        if found.failures:
+            tell(failures=[asdict(failure) for failure in found.failures])
+    tell(done=True)
