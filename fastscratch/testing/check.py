@@ -16,7 +16,7 @@ from fastscratch.testing.inputs import (
     reference_outputs,
     run_kernel,
 )
-from fastscratch.testing.locate import find_function, pack
+from fastscratch.testing.locate import find_function, place_of
 from fastscratch.testing.memory import PLACEMENTS, Placed, guard_reason, place
 from fastscratch.testing.report import Failure, Report
 from fastscratch.testing.tolerances import tolerance
@@ -44,7 +44,7 @@ def check_kernel(
     tolerance_factor: float = 1.0,
     exact_integers: bool = True,
     spreads_nonfinite: bool = False,
-    isolated: bool = True,
+    isolated: bool | None = None,
     timeout: float = 60.0,
 ) -> Report:
     """Judge a kernel against the reference, and against the contract of kernels.
@@ -74,9 +74,10 @@ def check_kernel(
         False for an algorithm that rounds small integers; they are then compared like others.
     spreads_nonfinite : bool
         True for an algorithm that may make results non-finite where the reference's are not.
-    isolated : bool
+    isolated : bool, optional
         Whether the kernel runs in a process of its own: one that crashes or hangs is a failure
         then, with the case that it failed on. Without it, such a kernel takes this process along.
+        None does so wherever another process can find the function, and says so where not.
     timeout : float
         Seconds that one run may take in a process of its own, compilation included.
 
@@ -90,33 +91,43 @@ def check_kernel(
     KernelCheckError
         If anything was wrong; its text is the report, the smallest failing problem first.
     ArgumentError, ShapeError
-        If the operation or a problem does not exist, or the kernel cannot be found or handed to
-        another process.
+        If the operation or a problem does not exist, or another process cannot find the kernel
+        that is to be isolated.
 
     Examples
     --------
     >>> def dense(x, weight, bias, y, num_threads):
     ...     y[...] = x @ weight + bias
-    >>> print(check_kernel("dense_forward", dense, problems=["dense_forward:f32:n3i4:o5"]))
-    dense as dense_forward: passed 1 problems, 8 runs
+    >>> report = check_kernel("dense_forward", dense, problems=["dense_forward:f32:n3i4:o5"])
+    >>> report.ok, report.runs
+    (True, 8)
     """
     spec = find_op(op)
     if not callable(function) and not isinstance(function, str):
         raise ArgumentError(f"check_kernel: function must be callable, got {function!r}")
     chosen = all_problems(op) if problems is None else [_as_problem(op, text) for text in problems]
     rules = Rules(tuple(threads), tolerance_factor, exact_integers, spreads_nonfinite)
-    name = function if isinstance(function, str) else _name(function)
-    report = Report(op, name)
+    place = function if isinstance(function, str) else place_of(function)
+    if isolated and place is None:
+        raise ArgumentError(
+            f"check_kernel: {_name(function)!r} cannot be found by another process; put it into a "
+            f"module under its own name, or leave isolated out"
+        )
+    report = Report(op, _name(function))
+    if isolated is None and place is None:
+        report.notes.append(
+            "judged in this process, which a crash would end; a function in a module is judged in "
+            "a process of its own"
+        )
     if guard_reason():
         report.notes.append(f"stray reads cannot be seen: {guard_reason()}")
     every = sorted(chosen, key=spec.nbytes)
     served = [problem for problem in every if supports is None or supports(problem)]
     report.skipped = len(every) - len(served)
-    if isolated:
+    if isolated is not False and place is not None:
         from fastscratch.testing.isolated import judge_isolated  # which needs this file
 
-        packed = function if isinstance(function, str) else pack(function)
-        judge_isolated(report, packed, served, rules, timeout)
+        judge_isolated(report, place, served, rules, timeout)
     else:
         kernel = find_function(function) if isinstance(function, str) else function
         for problem in served:
@@ -175,7 +186,9 @@ def check_implementation(
     )
 
 
-def _name(function: Kernel) -> str:
+def _name(function: Kernel | str) -> str:
+    if isinstance(function, str):
+        return function
     return str(getattr(function, "__name__", type(function).__name__))
 
 

@@ -19,7 +19,7 @@ from typing import IO, Any
 from fastscratch.errors import KernelCheckError
 from fastscratch.kernels.problem import Problem, parse_problem
 from fastscratch.testing.check import Rules, judge
-from fastscratch.testing.locate import unpack
+from fastscratch.testing.locate import find_function
 from fastscratch.testing.report import Failure, Report
 
 _MOST_CRASHES = 5
@@ -37,7 +37,7 @@ def judge_isolated(
     report : Report
         Gets the numbers of problems and runs, and the failures.
     kernel : str
-        The kernel, packed, or the name of its place.
+        The place where it is.
     problems : sequence of Problem
         In the order in which they are tried.
     rules : Rules
@@ -149,7 +149,7 @@ def main() -> None:
         channel.write(json.dumps(event) + "\n")
 
     try:
-        kernel = unpack(task["kernel"])
+        kernel = find_function(task["kernel"])
     except Exception as error:
         tell(error=f"the kernel cannot be loaded: {type(error).__name__}: {error}")
         return

@@ -1,10 +1,9 @@
 """Kernels by name: how a command line or another process finds a function."""
 
-import base64
 import importlib
 import importlib.util
+import operator
 import os
-import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -65,33 +64,26 @@ def _import_file(path: Path) -> Any:
     return module
 
 
-def pack(function: Callable[..., Any]) -> str:
-    """A function as text, for another process of this Python.
+def place_of(function: Callable[..., Any]) -> str | None:
+    """Where another process finds a function; None if it cannot.
 
-    Functions that can be imported are packed by name, others by their code, with the copy of
-    cloudpickle that Numba brings.
+    It can where the function stands in a module or a file under its own name, and not in the main
+    program, which would run once more.
 
-    Raises
-    ------
-    ArgumentError
-        If the function cannot be packed: it holds something that only this process has.
+    >>> place_of(find_function)
+    'fastscratch.testing.locate:find_function'
     """
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    name = getattr(function, "__qualname__", "")
+    if module is None or module.__name__ == "__main__":
+        return None
     try:
-        from numba import cloudpickle as packer
-    except ImportError:
-        packer = pickle
-    try:
-        return base64.b64encode(packer.dumps(function)).decode()
-    except Exception as error:  # each type of object has its own way to refuse
-        raise ArgumentError(
-            f"{getattr(function, '__name__', function)!r} cannot be handed to a process of its "
-            f"own: {type(error).__name__}: {error}; put it into a module, or judge it in this "
-            f"process with isolated=False"
-        ) from error
-
-
-def unpack(text: str) -> Callable[..., Any]:
-    """The function that `pack` made a text of, or that a place names."""
-    if ":" in text:
-        return find_function(text)
-    return pickle.loads(base64.b64decode(text))  # type: ignore[no-any-return]
+        if operator.attrgetter(name)(module) is not function:
+            return None
+    except AttributeError:
+        return None
+    file = getattr(module, "__file__", None)
+    spec = importlib.util.find_spec(module.__name__)
+    if spec is not None and spec.origin == file:
+        return f"{module.__name__}:{name}"
+    return f"{file}:{name}" if file and file.endswith(".py") else None
