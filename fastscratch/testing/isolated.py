@@ -158,7 +158,13 @@ def main() -> None:
         problem = parse_problem(text)
         tell(problem=text)
         found = Report(problem.op, "")
-        judge(found, kernel, problem, rules, lambda *run: tell(run=run))
-        if found.failures:
+
+        def begins(*run: Any, found: Report = found) -> None:
+            # What is known must be told before the next run, which may be the last.
             tell(failures=[asdict(failure) for failure in found.failures])
+            found.failures.clear()
+            tell(run=run)
+
+        judge(found, kernel, problem, rules, begins)
+        tell(failures=[asdict(failure) for failure in found.failures])
     tell(done=True)
