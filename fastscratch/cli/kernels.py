@@ -64,6 +64,8 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what the words say."""
+    from fastscratch.dispatch.outside import register_installed
+
     words = list(options.words)
     action = words.pop(0) if words and words[0] in ACTIONS else "time"
     if len(words) > 1:
@@ -78,6 +80,7 @@ def run(options: argparse.Namespace) -> int:
         return _check(options, subject, own)
     if own:
         return _time_own(options, str(subject))
+    register_installed()
     problems = _problems(subject)
     if options.list:
         for op in dict.fromkeys(problem.op for problem in problems):

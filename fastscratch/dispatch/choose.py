@@ -7,6 +7,7 @@ from operator import itemgetter
 
 from fastscratch.dispatch import machine
 from fastscratch.dispatch.measure import Candidate, measure
+from fastscratch.dispatch.outside import register_installed
 from fastscratch.dispatch.settings import Settings
 from fastscratch.dispatch.tuning_table import Times, own_table
 from fastscratch.errors import BackendUnavailableError, warn_once
@@ -64,6 +65,7 @@ def choose(problem: Problem, settings: Settings, named: str | None = None) -> Ch
         If the one that is named is unknown, not there, or cannot serve the problem; or if something
         slower would have to run where ``fallback("error")`` forbids it.
     """
+    register_installed()
     spec = find_op(problem.op)
     name, rule = _named(spec.name, settings, named)
     entries = _eligible(spec, problem, settings, name, rule)
@@ -114,6 +116,7 @@ def worthwhile_threads(
 
 def candidates(problem: Problem) -> list[tuple[Implementation, str]]:
     """Every implementation of the problem's operation, with the reason why it cannot run it."""
+    register_installed()
     found = []
     for implementation in find_op(problem.op).implementations:
         reason = ""

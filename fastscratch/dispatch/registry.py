@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from fastscratch.dispatch.outside import register_installed
 from fastscratch.dispatch.settings import forget_plans
 from fastscratch.dispatch.tuning_table import forget_times
 from fastscratch.kernels import catalogue
@@ -15,13 +16,15 @@ def available_backends() -> tuple[str, ...]:
     -------
     tuple of str
         The built-in ones of ``("cython", "numba", "numpy")`` that are there, and the names of
-        registered kernels. `show_config` tells why one is missing.
+        registered kernels, those of installed packages among them. `show_config` tells why one
+        is missing.
 
     Examples
     --------
     >>> "numpy" in available_backends()
     True
     """
+    register_installed()
     found = [name for name in catalogue.BACKENDS if not catalogue.backend_reason(name)]
     for spec in catalogue.OPS.values():
         found += [entry.backend for entry in spec.implementations if entry.function is not None]

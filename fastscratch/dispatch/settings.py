@@ -19,6 +19,7 @@ import numpy as np
 from fastscratch.dispatch.buffers import Buffers
 from fastscratch.dispatch.configuration import Configuration, PerOp, read_environment, read_file
 from fastscratch.dispatch.machine import default_num_threads
+from fastscratch.dispatch.outside import register_installed
 from fastscratch.errors import ArgumentError, BackendUnavailableError
 from fastscratch.kernels.catalogue import OPS, backend_reason
 
@@ -144,6 +145,7 @@ def forget_plans() -> None:
 
 def check_name(name: str, op: str | None = None) -> None:
     """Raise unless ``name`` is an implementation that is there (for ``op``, or for any)."""
+    register_installed()
     specs = [OPS[op]] if op else list(OPS.values())
     known = dict.fromkeys(
         word for spec in specs for entry in spec.implementations

@@ -1,0 +1,5 @@
+"""Compiles the C part."""
+
+from setuptools import setup
+
+setup(cffi_modules=["build_norm.py:ffi"])
