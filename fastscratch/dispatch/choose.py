@@ -87,7 +87,7 @@ def choose(problem: Problem, settings: Settings, named: str | None = None) -> Ch
     if len(entries) > 1 and not settings.deterministic:
         times = _times(spec, problem, entries, at_most, settings.tuning)
         if first.name in times:
-            best = _fastest(entries, first, times, at_most)
+            best = pick(entries, first, times, at_most)
             rule = f"{rule}, the fastest of its algorithms" if name else "the fastest measured here"
     kernel = best.load()
     if settings.deterministic and best.backend == "numpy":
@@ -206,10 +206,10 @@ def _times(
     return known()
 
 
-def _fastest(
+def pick(
     entries: list[Implementation], first: Implementation, times: Times, num_threads: int
 ) -> Implementation:
-    """The fastest of those that were measured and are there."""
+    """The fastest of those that were measured and are there; ``first`` is the catalogue's."""
 
     def cost(entry: Implementation) -> float:
         # Every backend has a pool of threads of its own; work elsewhere runs on the first one's.
