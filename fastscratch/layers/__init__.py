@@ -28,6 +28,7 @@ from fastscratch.layers.registry import (
     layer_from_description,
     register_layer,
 )
+from fastscratch.layers.residual import Residual
 from fastscratch.layers.sequential import Sequential
 from fastscratch.layers.summary import Summary, SummaryRow
 
@@ -45,6 +46,7 @@ __all__ = [
     "MaxPool2d",
     "Parameter",
     "ReLU",
+    "Residual",
     "Sequential",
     "Sigmoid",
     "Softmax",

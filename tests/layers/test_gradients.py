@@ -14,6 +14,7 @@ from fastscratch.layers import (
     GlobalAvgPool2d,
     MaxPool2d,
     ReLU,
+    Residual,
     Sequential,
     Sigmoid,
     Softmax,
@@ -56,6 +57,8 @@ CASES = {
     "batch_norm_rows": (BatchNorm(), ROWS),
     "batch_norm_images": (BatchNorm(), IMAGES),
     "dropout": (Dropout(0.4), IMAGES),
+    "residual": (Residual(Sequential(Conv2d(4, 3, padding=1), Tanh())), IMAGES),
+    "residual_shortcut": (Residual(Dense(5), Dense(5, bias=False)), ROWS),
     "nested": (
         Sequential(Conv2d(3, 3), Sequential(BatchNorm(), ReLU()), Flatten(), Dense(3)),
         IMAGES,
