@@ -92,6 +92,33 @@ def conv2d_backward_weight(p, dout, x):
     return {"dw": dw, "db": db}
 
 
+def pool_extents(p):
+    return tuple(extent // size for extent, size in zip(extents(p), p.pool, strict=True))
+
+
+def conv2d_relu_max_pool2d_forward(p, x, weight, bias):
+    conv = conv2d_forward(p, x, weight, bias)["y"]
+    y, argmax = (zeros(p.N, p.OC, *pool_extents(p)) for _ in range(2))
+    for n, oc, ph, pw in product(range(p.N), range(p.OC), *map(range, pool_extents(p))):
+        best, where = None, None
+        for kh, kw in product(*map(range, p.pool)):
+            value = conv[n][oc][ph * p.pool[0] + kh][pw * p.pool[1] + kw]
+            if best is None or value > best:
+                best, where = value, kh * p.pool[1] + kw
+        y[n][oc][ph][pw], argmax[n][oc][ph][pw] = max(best or 0, 0), where
+    return {"y": y, "argmax": argmax}
+
+
+def conv2d_relu_max_pool2d_backward_weight(p, dout, y, argmax, x):
+    dconv = zeros(p.N, p.OC, *extents(p))
+    for n, oc, ph, pw in product(range(p.N), range(p.OC), *map(range, pool_extents(p))):
+        which = argmax[n][oc][ph][pw]
+        if y[n][oc][ph][pw] > 0 and 0 <= which < p.pool[0] * p.pool[1]:
+            oh = ph * p.pool[0] + which // p.pool[1]
+            dconv[n][oc][oh][pw * p.pool[1] + which % p.pool[1]] = dout[n][oc][ph][pw]
+    return conv2d_backward_weight(p, dconv, x)
+
+
 def max_pool2d_forward(p, x):
     y, argmax = (zeros(p.N, p.C, *extents(p)) for _ in range(2))
     for (n, c), ((oh, ow), elements) in product(

@@ -21,6 +21,8 @@ SAMPLES = {
     "conv2d_forward": "asymmetric_strided",
     "conv2d_backward_input": "grouped_dilated",
     "conv2d_backward_weight": "strided_uneven",
+    "conv2d_relu_max_pool2d_forward": "stride_gt_kernel",
+    "conv2d_relu_max_pool2d_backward_weight": "ceil_overhang",
     "max_pool2d_forward": "dilated_strided",
     "max_pool2d_backward": "ceil_overhang_padded",
     "avg_pool2d_forward": "nopad_ceil",
@@ -56,7 +58,7 @@ class Call:
             given = {
                 "input_shape": (p.N, p.C, p.H, p.W), "kernel_size": p.kernel_size,
                 "stride": p.stride, "padding": p.padding, "dilation": p.dilation,
-                "groups": p.groups, "rounding": p.rounding,
+                "groups": p.groups, "rounding": p.rounding, "pool": p.pool,
                 "count_include_pad": p.count_include_pad,
             }  # fmt: skip
         arguments |= {name: value for name, value in given.items() if name in parameters}

@@ -1,5 +1,6 @@
 """Every operation through PyTorch: the judge from outside. Who imports it is skipped without."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ def run(p, inputs):
         outputs = surrounding(p, **tensors)
     elif p.op.startswith("dense"):
         outputs = _dense(p, **tensors)
+    elif p.op.startswith("conv2d_relu"):
+        outputs = _conv2d_pool(p, **tensors)
     elif p.op.startswith("conv2d"):
         outputs = _conv2d(p, **tensors)
     elif p.op.startswith("max_pool2d"):
@@ -90,6 +93,26 @@ def _conv2d(p, x=None, weight=None, bias=None, dout=None):
     if p.op == "conv2d_backward_input":
         return {"dx": x.grad}
     return {"dw": weight.grad, "db": bias.grad}
+
+
+def _conv2d_pool(p, x, weight=None, bias=None, dout=None, y=None, argmax=None):
+    whole = [extent * size for extent, size in zip(p.pooled, p.pool, strict=True)]
+    if dout is None:
+        conv = replace(p, op="conv2d_forward")
+        map_ = _conv2d(conv, x, weight, bias)["y"].detach()[:, :, : whole[0], : whole[1]]
+        pool = replace(p, op="max_pool2d_forward", C=p.OC, H=whole[0], W=whole[1],
+                       kernel_size=p.pool, stride=p.pool, padding=(0, 0, 0, 0), dilation=(1, 1),
+                       rounding="exact")  # fmt: skip
+        found = _max_pool2d(pool, map_)
+        return {"y": F.relu(found["y"]), "argmax": found["argmax"]}
+    # Scattered by hand into a gradient of the whole map.
+    rows = torch.arange(p.pooled[0])[:, None] * p.pool[0] + argmax.long() // p.pool[1]
+    cols = torch.arange(p.pooled[1]) * p.pool[1] + argmax.long() % p.pool[1]
+    dmap = torch.zeros(p.N, p.OC, p.outputs[0] * p.outputs[1], dtype=dout.dtype)
+    flat = rows * p.outputs[1] + cols
+    dmap.scatter_(2, flat.flatten(2), torch.where(y > 0, dout, 0).flatten(2))
+    conv = replace(p, op="conv2d_backward_weight")
+    return _conv2d(conv, x, dout=dmap.reshape(p.N, p.OC, *p.outputs))
 
 
 def _max_pool2d(p, x=None, dout=None, argmax=None):

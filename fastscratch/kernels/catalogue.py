@@ -254,6 +254,23 @@ def _conv2d_backward_weight(p: WindowProblem) -> dict[str, ArraySpec]:
     }  # fmt: skip
 
 
+def _conv2d_pool_forward(p: WindowProblem) -> dict[str, ArraySpec]:
+    y = (p.N, p.OC, *p.pooled)
+    return {
+        **_conv2d_forward(p), "y": _array("out", p.dtype, *y),
+        "argmax": ArraySpec("out", y, argmax_dtype(p.pool)),
+    }  # fmt: skip
+
+
+def _conv2d_pool_backward_weight(p: WindowProblem) -> dict[str, ArraySpec]:
+    y = (p.N, p.OC, *p.pooled)
+    return {
+        "dout": _array("in", p.dtype, *y), "y": _array("in", p.dtype, *y),
+        "argmax": ArraySpec("in", y, argmax_dtype(p.pool)),
+        **{name: _conv2d_backward_weight(p)[name] for name in ("x", "dw", "db")},
+    }  # fmt: skip
+
+
 def _max_pool2d_forward(p: WindowProblem) -> dict[str, ArraySpec]:
     y = (p.N, p.C, *p.outputs)
     return {
@@ -387,6 +404,12 @@ OPS: dict[str, OpSpec] = {
             lambda p: p.OC // p.groups * _window(p), _conv_flops),
         _op("conv2d_backward_weight", "conv2d", (*_WINDOW, "groups"), _conv2d_backward_weight,
             lambda p: p.N * p.outputs[0] * p.outputs[1], _conv_flops),
+        _op("conv2d_relu_max_pool2d_forward", "conv2d_pool", (*_WINDOW, "groups", "pool"),
+            _conv2d_pool_forward, lambda p: p.C // p.groups * _window(p), _conv_flops),
+        _op("conv2d_relu_max_pool2d_backward_weight", "conv2d_pool",
+            (*_WINDOW, "groups", "pool"), _conv2d_pool_backward_weight,
+            lambda p: p.N * p.pooled[0] * p.pooled[1],
+            lambda p: 2 * p.N * p.OC * p.pooled[0] * p.pooled[1] * p.C // p.groups * _window(p)),
         _op("max_pool2d_forward", "pool2d", (*_POOL, "dilation"), _max_pool2d_forward,
             lambda p: 0, _elements),
         _op("max_pool2d_backward", "pool2d", (*_POOL, "dilation"), _max_pool2d_backward,

@@ -7,12 +7,14 @@ A problem is everything that matters to the choice and the speed of a kernel, an
     dense_forward:f32:n100i784:o50
     relu_forward:f32:n100x30x24x24
     batch_norm_forward:f32:n100c30s576
+    conv2d_relu_max_pool2d_forward:f32:n100c1h28w28:oc30k5s1p0m2
 
 Operations on single elements are posed by the shape of their arrays, whatever its axes mean; those
 on rows (N, C), and on channels (N, C, S) with S pixels, by these extents, ``s`` left out at 1.
 
 Pairs are ``h x w`` and shrink to one number where both agree; padding is one number, ``h x w`` or
-``top x bottom x left x right``. ``d`` (dilation) and ``g`` (groups) are left out at 1, and a word
+``top x bottom x left x right``. ``d`` (dilation) and ``g`` (groups) are left out at 1; ``m`` is the
+window of the max pooling behind a convolution, whose remainders are left out; and a word
 closes the form where windows do not fit exactly (``floor``, ``ceil``) or where average pooling
 leaves the padding out of its divisor (``nopad``).
 """
@@ -33,6 +35,9 @@ DTYPES: dict[str, np.dtype[Any]] = {"f32": np.dtype(np.float32), "f64": np.dtype
 
 DENSE_OPS = ("dense_forward", "dense_backward_input", "dense_backward_weight")
 CONV_OPS = ("conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight")
+CONV_POOL_OPS = (
+    "conv2d_relu_max_pool2d_forward", "conv2d_relu_max_pool2d_backward_weight",
+)  # fmt: skip
 MAX_POOL_OPS = ("max_pool2d_forward", "max_pool2d_backward")
 AVG_POOL_OPS = ("avg_pool2d_forward", "avg_pool2d_backward")
 COLUMN_OPS = ("im2col", "col2im")
@@ -47,8 +52,8 @@ DROPOUT_OPS = ("dropout_forward", "dropout_backward")
 ELEMENT_OPS = ACTIVATION_OPS + UPDATE_OPS + DROPOUT_OPS
 CHANNEL_OPS = LOSS_OPS + BATCH_NORM_OPS
 FAMILIES = (
-    CONV_OPS, MAX_POOL_OPS, AVG_POOL_OPS, DENSE_OPS, COLUMN_OPS, ACTIVATION_OPS, LOSS_OPS,
-    UPDATE_OPS, BATCH_NORM_OPS, DROPOUT_OPS,
+    CONV_OPS, CONV_POOL_OPS, MAX_POOL_OPS, AVG_POOL_OPS, DENSE_OPS, COLUMN_OPS, ACTIVATION_OPS,
+    LOSS_OPS, UPDATE_OPS, BATCH_NORM_OPS, DROPOUT_OPS,
 )  # fmt: skip
 """Every operation, by the form of its problems."""
 
@@ -122,6 +127,7 @@ class WindowProblem:
     groups: int = 1
     rounding: str = "exact"
     count_include_pad: bool = True
+    pool: Pair = (1, 1)
 
     @property
     def outputs(self) -> Pair:
@@ -131,12 +137,18 @@ class WindowProblem:
             self.rounding, op=self.op,
         )  # fmt: skip
 
+    @property
+    def pooled(self) -> Pair:
+        """``(OH, OW)`` after the max pooling behind a convolution."""
+        return self.outputs[0] // self.pool[0], self.outputs[1] // self.pool[1]
+
     def __str__(self) -> str:
         text = f"{self.op}:{self.dtype}:n{self.N}c{self.C}h{self.H}w{self.W}:"
-        text += f"oc{self.OC}" if self.op in CONV_OPS else ""
+        text += f"oc{self.OC}" if self.op in CONV_OPS + CONV_POOL_OPS else ""
         text += f"k{_short(self.kernel_size)}s{_short(self.stride)}p{_short_padding(self.padding)}"
         text += f"d{_short(self.dilation)}" if self.dilation != (1, 1) else ""
         text += f"g{self.groups}" if self.groups != 1 else ""
+        text += f"m{_short(self.pool)}" if self.op in CONV_POOL_OPS else ""
         text += self.rounding if self.rounding != "exact" else ""
         return text + ("" if self.count_include_pad else "nopad")
 
@@ -182,6 +194,8 @@ def parse_problem(text: str) -> Problem:
         form, needed, optional = f"{op}:f32:n100i784:o50", "n i o", ""
     elif op in CONV_OPS:
         form, needed, optional = f"{op}:f32:n8c64h56w56:oc128k3s1p1", "n c h w oc k", "s p d g"
+    elif op in CONV_POOL_OPS:
+        form, needed, optional = f"{op}:f32:n100c1h28w28:oc30k5m2", "n c h w oc k m", "s p d g"
     else:
         form, needed = f"{op}:f32:n8c64h56w56:k2s2p0", "n c h w k"
         optional = "s p" if op in AVG_POOL_OPS else "s p d"
@@ -202,7 +216,7 @@ def parse_problem(text: str) -> Problem:
                 raise ArgumentError(f"problem {text!r}: i and o are 1 or more")
             return DenseProblem(op, rest[0], N, in_features, out_features)
         kernel_size = _pair(numbers["k"])
-        default_stride = kernel_size if "pool" in op else (1, 1)
+        default_stride = kernel_size if op in MAX_POOL_OPS + AVG_POOL_OPS else (1, 1)
         N, C, H, W = (_one(numbers[name]) for name in "nchw")
         problem = WindowProblem(
             op, rest[0], N, C, H, W, kernel_size,
@@ -213,16 +227,21 @@ def parse_problem(text: str) -> Problem:
             groups=_one(numbers.get("g", (1,))),
             rounding=next((word for word in words if word in ROUNDINGS), "exact"),
             count_include_pad="nopad" not in words,
+            pool=_pair(numbers.get("m", (1,))),
         )  # fmt: skip
     except ValueError:
         raise ArgumentError(f"problem {text!r} is not of the form {form}") from None
-    if min(problem.kernel_size + problem.stride + problem.dilation + (problem.groups,)) < 1:
-        raise ArgumentError(f"problem {text!r}: k, s, d and g are 1 or more")
-    if problem.C < 1 or (op in CONV_OPS and problem.OC < 1):
+    sizes = problem.kernel_size + problem.stride + problem.dilation + problem.pool
+    if min(*sizes, problem.groups) < 1:
+        raise ArgumentError(f"problem {text!r}: k, s, d, g and m are 1 or more")
+    convolves = op in CONV_OPS + CONV_POOL_OPS
+    if problem.C < 1 or (convolves and problem.OC < 1):
         raise ArgumentError(f"problem {text!r}: c and oc are 1 or more")
-    if op in CONV_OPS and (problem.C % problem.groups or problem.OC % problem.groups):
+    if convolves and (problem.C % problem.groups or problem.OC % problem.groups):
         raise ArgumentError(f"problem {text!r}: c and oc must be multiples of g")
-    _ = problem.outputs  # raises a ShapeError where no window fits
+    # Raises a ShapeError where no window fits.
+    if min(problem.pooled) < 1:
+        raise ArgumentError(f"problem {text!r}: no window of m fits the outputs")
     return problem
 
 

@@ -7,7 +7,6 @@ back either way, and in any other both ways find the same element.
 """
 
 from fastscratch.layers.activations import ReLU
-from fastscratch.layers.base import Layer
 from fastscratch.layers.parameter import Parameter
 from fastscratch.layers.pool2d import MaxPool2d
 from fastscratch.types import Array
@@ -55,31 +54,3 @@ class RectifiedPool:
     def parameters(self) -> list[Parameter]:
         """None."""
         return []
-
-
-def merged_steps(layers: list[Layer]) -> list[Layer | RectifiedPool]:
-    """The layers in order, each ReLU with max pooling behind it as one step.
-
-    Parameters
-    ----------
-    layers : list of Layer
-        Of one network. Only these two classes themselves are merged: a subclass may do anything.
-
-    Returns
-    -------
-    list
-
-    Examples
-    --------
-    >>> from fastscratch.layers import Conv2d
-    >>> [type(step).__name__ for step in merged_steps([Conv2d(8, 3), ReLU(), MaxPool2d(2)])]
-    ['Conv2d', 'RectifiedPool']
-    """
-    steps: list[Layer | RectifiedPool] = []
-    for layer in layers:
-        before = steps[-1] if steps else None
-        if type(layer) is MaxPool2d and isinstance(before, ReLU) and type(before) is ReLU:
-            steps[-1] = RectifiedPool(before, layer)
-        else:
-            steps.append(layer)
-    return steps

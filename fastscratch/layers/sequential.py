@@ -8,7 +8,7 @@ import numpy as np
 from fastscratch.errors import ArgumentError
 from fastscratch.layers.archive import save_model
 from fastscratch.layers.base import Layer
-from fastscratch.layers.rectified_pool import RectifiedPool, merged_steps
+from fastscratch.layers.merging import Step, merged_steps
 from fastscratch.layers.registry import describe_layer, layer_from_description, register_layer
 from fastscratch.layers.shapes import Shape
 from fastscratch.layers.summary import Summary, summarize
@@ -54,7 +54,7 @@ class Sequential(Layer):
         super().__init__(backend=backend)
         self.seed = seed
         self.layers: dict[str, Layer] = {}
-        self._steps: list[Layer | RectifiedPool] = []
+        self._steps: list[Step] = []
         for position, entry in enumerate(layers):
             name, layer = entry if isinstance(entry, tuple) else (str(position), entry)
             if not isinstance(layer, Layer):

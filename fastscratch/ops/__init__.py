@@ -21,6 +21,10 @@ from fastscratch.ops.conv2d import (
     conv2d_backward_weight,
     conv2d_forward,
 )
+from fastscratch.ops.conv2d_pool import (
+    conv2d_relu_max_pool2d_backward_weight,
+    conv2d_relu_max_pool2d_forward,
+)
 from fastscratch.ops.dense import (
     dense_backward_bias,
     dense_backward_input,
@@ -51,6 +55,8 @@ __all__ = [
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "conv2d_forward",
+    "conv2d_relu_max_pool2d_backward_weight",
+    "conv2d_relu_max_pool2d_forward",
     "dense_backward_bias",
     "dense_backward_input",
     "dense_backward_weight",

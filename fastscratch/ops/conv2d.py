@@ -296,7 +296,7 @@ def forward_problem(
     expect_dims(op, "x", x, "(N, C, H, W)")
     expect_dims(op, "weight", weight, "(OC, C/groups, KH, KW)")
     N, C, H, W = x.shape
-    problem = _problem(
+    problem = conv_problem(
         op, dtype, (N, C, H, W), weight.shape, stride, padding, dilation, groups, rounding
     )
     if bias is not None:
@@ -329,7 +329,7 @@ def backward_weight_problem(
     expect_dims(op, "dout", dout, "(N, OC, OH, OW)")
     expect_dims(op, "x", x, "(N, C, H, W)")
     N, C, H, W = x.shape
-    _check_groups(op, C, dout.shape[1], groups)
+    check_groups(op, C, dout.shape[1], groups)
     weight_shape = (dout.shape[1], C // groups, *as_pair(kernel_size, "kernel_size", op))
     return _backward_problem(
         op, dtype, dout, (N, C, H, W), weight_shape, stride, padding, dilation, groups, rounding
@@ -343,13 +343,14 @@ def check_bias(op: str, bias: Array, x: Array, outputs: int) -> None:
         raise ShapeError(f"{op}: bias must have shape ({outputs},), got {bias.shape}")
 
 
-def _problem(
+def conv_problem(
     op: str, dtype: str, shape: tuple[int, int, int, int], weight_shape: tuple[int, ...],
     stride: IntOrPair, padding: PaddingLike, dilation: IntOrPair, groups: int, rounding: str,
 ) -> WindowProblem:  # fmt: skip
+    """The problem of a convolution of images of a shape, its options checked."""
     N, C, H, W = shape
     OC, channels, KH, KW = weight_shape
-    _check_groups(op, C, OC, groups)
+    check_groups(op, C, OC, groups)
     if channels != C // groups:
         raise ShapeError(
             f"{op}: x has {C} channels in {groups} group{'s' * (groups > 1)}, so weight must have "
@@ -370,7 +371,7 @@ def _backward_problem(
     weight_shape: tuple[int, ...], stride: IntOrPair, padding: PaddingLike, dilation: IntOrPair,
     groups: int, rounding: str,
 ) -> WindowProblem:  # fmt: skip
-    p = _problem(op, dtype, shape, weight_shape, stride, padding, dilation, groups, "exact")
+    p = conv_problem(op, dtype, shape, weight_shape, stride, padding, dilation, groups, "exact")
     if dout.shape[:2] != (p.N, p.OC):
         raise ShapeError(
             f"{op}: dout must have shape ({p.N}, {p.OC}, OH, OW) for {p.N} images and {p.OC} "
@@ -386,7 +387,8 @@ def _backward_problem(
     )  # fmt: skip
 
 
-def _check_groups(op: str, C: int, OC: int, groups: int) -> None:
+def check_groups(op: str, C: int, OC: int, groups: int) -> None:
+    """Raise unless both numbers of channels fall into so many groups."""
     if isinstance(groups, bool) or not isinstance(groups, int | np.integer) or groups < 1:
         raise ShapeError(f"{op}: groups must be a positive int, got {groups!r}")
     if C < 1 or OC < 1 or C % groups or OC % groups:

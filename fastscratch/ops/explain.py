@@ -13,6 +13,7 @@ from fastscratch.ops import (
     activations,
     batch_norm,
     conv2d,
+    conv2d_pool,
     dense,
     dropout,
     im2col,
@@ -26,6 +27,14 @@ PROBLEMS: dict[str, tuple[Callable[..., Any], Callable[..., Problem]]] = {
     "conv2d_forward": (conv2d.conv2d_forward, conv2d.forward_problem),
     "conv2d_backward_input": (conv2d.conv2d_backward_input, conv2d.backward_input_problem),
     "conv2d_backward_weight": (conv2d.conv2d_backward_weight, conv2d.backward_weight_problem),
+    "conv2d_relu_max_pool2d_forward": (
+        conv2d_pool.conv2d_relu_max_pool2d_forward,
+        conv2d_pool.pool_forward_problem,
+    ),
+    "conv2d_relu_max_pool2d_backward_weight": (
+        conv2d_pool.conv2d_relu_max_pool2d_backward_weight,
+        conv2d_pool.pool_backward_problem,
+    ),
     "max_pool2d_forward": (pool2d.max_pool2d_forward, pool2d.max_forward_problem),
     "max_pool2d_backward": (pool2d.max_pool2d_backward, pool2d.max_backward_problem),
     "avg_pool2d_forward": (pool2d.avg_pool2d_forward, pool2d.avg_forward_problem),

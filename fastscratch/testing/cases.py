@@ -13,6 +13,7 @@ from fastscratch.kernels.problem import (
     AVG_POOL_OPS,
     BATCH_NORM_OPS,
     CONV_OPS,
+    CONV_POOL_OPS,
     DENSE_OPS,
     DTYPES,
     ELEMENT_OPS,
@@ -97,6 +98,29 @@ CONV_CASES = {
     "tiles_padded": "n1c3h2w3:oc4k3p4x3x5x2",
 } | {f"tile_{w}_{oc}": f"n1c3h3w{w}:oc{oc}k3p1" for w, oc in _TILES}  # fmt: skip
 """Cases of the convolutions."""
+
+CONV_POOL_CASES = {
+    "single_pixel": "n3c4h1w1:oc5k1m1",
+    "zero_batch": "n0c3h5w5:oc4k3p1m2",
+    "first_layer": "n2c1h12w12:oc6k5m2",
+    "first_layer_odd": "n3c1h11w14:oc7k3m2",
+    "many_images": "n19c1h5w6:oc3k3m2",
+    "first_layer_color": "n2c3h8w16:oc16k3p1m2",
+    "channel_tail": "n1c9h6w7:oc33k3p1m2",
+    "wide_kernel": "n2c2h6w31:oc5k3x19p1x9m2x3",
+    "tall_kernel": "n1c1h17w5:oc3k9x2p1x0x1x0m3x1",
+    "pointwise": "n2c5h4w6:oc7k1m2",
+    "strided": "n2c2h11w13:oc17k3s2p1m3x2",
+    "stride_gt_kernel": "n1c2h17w18:oc3k2s4floorm2",
+    "ceil_overhang": "n2c2h6w9:oc3k3s2ceilm1x2",
+    "dilated": "n1c4h9w11:oc6k3p2d2m3",
+    "grouped": "n2c6h5w6:oc9k3p1g3m2",
+    "asymmetric": "n1c3h6w7:oc4k3p0x2x1x0m2",
+    "pad_ge_kernel": "n1c2h3w4:oc3k2p3m2",
+    "pool_16": "n1c2h34w17:oc2k2m16",
+    "pool_17": "n1c1h19w35:oc3k3m17",
+}
+"""Cases of convolution, ReLU and max pooling in one."""
 
 POOL_CASES = {
     "single_pixel": "n2c3h1w1:k1",
@@ -241,6 +265,13 @@ CONV_SHAPES = {
 }
 """The shapes that the speed of convolutions is measured at."""
 
+CONV_POOL_SHAPES = {
+    "mnist_c1": "n100c1h28w28:oc30k5m2",
+    "lenet_c2": "n100c6h14w14:oc16k5m2",
+    "cifar_c1": "n64c3h32w32:oc64k3p1m2",
+}
+"""The same for convolutions with ReLU and pooling behind them."""
+
 POOL_SHAPES = {
     "mnist_pool": "n100c30h24w24:k2",
     "cifar_pool": "n64c64h32w32:k2",
@@ -286,6 +317,8 @@ def cases_of(op: str) -> dict[str, str]:
     """
     if op in CONV_OPS:
         return CONV_CASES
+    if op in CONV_POOL_OPS:
+        return CONV_POOL_CASES
     if op in MAX_POOL_OPS:
         return MAX_POOL_CASES
     if op in AVG_POOL_OPS:
@@ -307,6 +340,8 @@ def shapes_of(op: str) -> dict[str, str]:
     """
     if op in CONV_OPS:
         return CONV_SHAPES
+    if op in CONV_POOL_OPS:
+        return CONV_POOL_SHAPES
     if op in MAX_POOL_OPS + AVG_POOL_OPS:
         return POOL_SHAPES
     if op in DENSE_OPS:

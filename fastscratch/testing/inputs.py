@@ -9,16 +9,23 @@ import numpy as np
 from fastscratch.kernels.arrays import ArraySpec
 from fastscratch.kernels.catalogue import OpSpec, find_op
 from fastscratch.kernels.geometry import window_counts
-from fastscratch.kernels.problem import MAX_POOL_OPS, ChannelsProblem, Problem, WindowProblem
+from fastscratch.kernels.problem import (
+    CONV_POOL_OPS,
+    MAX_POOL_OPS,
+    ChannelsProblem,
+    Problem,
+    WindowProblem,
+)
 from fastscratch.types import Array
 
 KINDS = ("integers", "normal", "non-finite", "bad argmax")
-"""The kinds of inputs; the last is for `max_pool2d_backward` alone."""
+"""The kinds of inputs; the last is for backward passes of max pooling."""
 
 
 def input_kinds(problem: Problem) -> tuple[str, ...]:
     """The kinds of inputs that a problem is tried with."""
-    return KINDS if problem.op == "max_pool2d_backward" else KINDS[:3]
+    given = problem.op in ("max_pool2d_backward", CONV_POOL_OPS[1])
+    return KINDS if given else KINDS[:3]
 
 
 def make_inputs(problem: Problem, kind: str = "normal", seed: int = 0) -> dict[str, Array]:
@@ -148,7 +155,12 @@ def _whole_numbers(
 
 
 def _may_be_nonfinite(problem: Problem, name: str) -> bool:
-    """Whether it is settled what an infinity does there: not where it meets the padding's zero."""
+    """Whether it is settled what an infinity does there: not where it meets the padding's zero.
+
+    Nor where it meets a gradient that is zero because another element of its window was larger.
+    """
+    if problem.op == CONV_POOL_OPS[1]:
+        return False
     if problem.op.startswith("conv2d"):
         return name == "x" or (name == "dout" and problem.op == "conv2d_backward_input")
     return name != "bias"
@@ -156,6 +168,9 @@ def _may_be_nonfinite(problem: Problem, name: str) -> bool:
 
 def _argmax(problem: WindowProblem, rng: np.random.Generator) -> Array:
     """What a forward pass over images full of ties remembers."""
+    if problem.op == CONV_POOL_OPS[1]:
+        array = find_op(problem.op).arrays(problem)["argmax"]
+        return rng.integers(0, problem.pool[0] * problem.pool[1], array.shape, array.dtype)
     forward = replace(problem, op=MAX_POOL_OPS[0])
     shape = (problem.N, problem.C, problem.H, problem.W)
     x = rng.integers(-3, 4, shape).astype(find_op(forward.op).arrays(forward)["x"].dtype)

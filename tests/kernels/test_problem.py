@@ -12,6 +12,7 @@ from fastscratch.kernels.problem import (
     CHANNEL_OPS,
     COLUMN_OPS,
     CONV_OPS,
+    CONV_POOL_OPS,
     DENSE_OPS,
     ELEMENT_OPS,
     FAMILIES,
@@ -38,20 +39,22 @@ def problems(draw):
         pixels = draw(st.integers(0, 90)) if op in BATCH_NORM_OPS else 1
         N, C = draw(st.integers(0, 90)), draw(st.integers(1, 90))
         return ChannelsProblem(op, dtype, N, C, pixels)
-    groups = draw(st.integers(1, 4)) if op in CONV_OPS else 1
+    convolves = op in CONV_OPS + CONV_POOL_OPS
+    groups = draw(st.integers(1, 4)) if convolves else 1
     problem = WindowProblem(
         op, dtype, draw(st.integers(0, 9)), groups * draw(st.integers(1, 9)),
         draw(st.integers(1, 30)), draw(st.integers(1, 30)), draw(pairs),
-        OC=groups * draw(st.integers(1, 9)) if op in CONV_OPS else 0,
+        OC=groups * draw(st.integers(1, 9)) if convolves else 0,
         stride=draw(pairs),
         padding=draw(st.tuples(*[st.integers(0, 3)] * 4)),
         dilation=draw(pairs) if op not in AVG_POOL_OPS else (1, 1),
         groups=groups,
         rounding=draw(st.sampled_from(["exact", "floor", "ceil"][: 2 if op in COLUMN_OPS else 3])),
         count_include_pad=draw(st.booleans()) if op in AVG_POOL_OPS else True,
+        pool=draw(pairs) if op in CONV_POOL_OPS else (1, 1),
     )  # fmt: skip
     try:
-        assert problem.outputs
+        assume(min(problem.pooled) > 0)
     except ShapeError:
         assume(False)
     return problem
@@ -73,6 +76,10 @@ def test_is_read_back(problem):
         ("avg_pool2d_forward:f32:n1c1h6w6:k3s1p0x2x1x0nopad", None),
         ("im2col:f32:n1c1h4w4:k2", "im2col:f32:n1c1h4w4:k2s1p0"),
         (" dense_forward:f32:n100i784:o50\n", "dense_forward:f32:n100i784:o50"),
+        (
+            "conv2d_relu_max_pool2d_forward:f32:n1c1h9w9:oc2k3m2x3",
+            "conv2d_relu_max_pool2d_forward:f32:n1c1h9w9:oc2k3s1p0m2x3",
+        ),
         ("relu_forward:f32:n100x30x24x24", None),
         ("adam_update:f64:n12", None),
         ("softmax_cross_entropy_forward:f32:n100c10", None),

@@ -47,7 +47,7 @@ def make_net():
     net = Sequential(
         ("conv", Conv2d(4, 3)), ("relu", ReLU()), ("pool", MaxPool2d(2)), Flatten(), Dense(3)
     )
-    net.build((1, 8, 8))
+    net.build((13, 8, 8))  # too many channels for one step with the convolution
     return net
 
 
@@ -55,7 +55,7 @@ def test_a_network_shows_its_layers_as_they_are():
     net = make_net()
     assert [type(step).__name__ for step in net._steps][:2] == ["Conv2d", "RectifiedPool"]
     assert [row.path for row in net.summary().rows] == ["conv", "relu", "pool", "3", "4"]
-    x = np.ones((2, 1, 8, 8), np.float32)
+    x = np.ones((2, 13, 8, 8), np.float32)
     net.forward(x, training=True)
     assert net.backward(np.ones((2, 3), np.float32)).shape == x.shape
     net["conv"].weight.value[0, 0, 0, 0] = np.nan
@@ -66,7 +66,7 @@ def test_a_network_shows_its_layers_as_they_are():
 
 def test_predicting_stores_nothing():
     net = make_net()
-    net.forward(np.ones((2, 1, 8, 8), np.float32))
+    net.forward(np.ones((2, 13, 8, 8), np.float32))
     assert all(layer._saved is None for layer in net.walk())
 
 
