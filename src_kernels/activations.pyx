@@ -2,7 +2,6 @@
 
 cimport numpy as cnp
 from cython.parallel cimport prange
-from libc.math cimport fabs
 
 from elementary cimport falling_exp, hyperbolic_tangent
 from geometry cimport ceil_div
@@ -27,7 +26,8 @@ cdef inline void activate(Kind kind, const real* x, real* y, Py_ssize_t count) n
             y[i] = 0 if x[i] <= 0 else x[i]
     elif kind == SIGMOID:
         for i in range(count):
-            small = falling_exp(-<real> fabs(x[i]))
+            # Not fabs: in C it is of doubles, which takes half of each vector (0.8 of the speed).
+            small = falling_exp(x[i] if x[i] < 0 else -x[i])
             top = 1 if x[i] >= 0 else small
             y[i] = top / (1 + small)
     else:

@@ -18,7 +18,7 @@ from correlate cimport correlate
 from correlation_plan cimport Correlation, fill_tables, pack_panel, plan_correlation
 from geometry cimport Windows, aligned, ceil_div, copy_window, make_windows, part_start
 from max_pool cimport index, largest_of_plane
-from tile cimport CHECK, CHECKED, lanes_of, real, sum_rows
+from tile cimport lanes_of, real, sum_rows
 
 from fastscratch.kernels.cython_ext.scratch import Scratch
 

@@ -11,18 +11,58 @@ from tile cimport real
 cnp.import_array()
 
 
+cdef enum:
+    SIDE_BY_SIDE = 32  # maxima and sums: one of them would wait for itself at each element
+
+
+cdef inline real largest_of(const real* scores, Py_ssize_t C) noexcept nogil:
+    """A NaN among them is found or passed over: it makes the sum one either way."""
+    cdef Py_ssize_t i, c = 0, blocks = C // SIDE_BY_SIDE, block
+    cdef real[SIDE_BY_SIDE] best
+    cdef real largest = scores[0]
+    if blocks > 1:
+        for i in range(SIDE_BY_SIDE):
+            best[i] = scores[i]
+        for block in range(1, blocks):
+            c = block * SIDE_BY_SIDE
+            for i in range(SIDE_BY_SIDE):
+                best[i] = scores[c + i] if scores[c + i] > best[i] else best[i]
+        for i in range(SIDE_BY_SIDE):
+            largest = best[i] if best[i] > largest else largest
+        c = blocks * SIDE_BY_SIDE
+    for i in range(c, C):
+        largest = scores[i] if scores[i] > largest else largest
+    return largest
+
+
+cdef inline double sum_of(const real* probabilities, Py_ssize_t C) noexcept nogil:
+    cdef Py_ssize_t i, c = 0, blocks = C // SIDE_BY_SIDE, block
+    cdef double[SIDE_BY_SIDE] sums
+    cdef double total = 0
+    if blocks > 1:
+        for i in range(SIDE_BY_SIDE):
+            sums[i] = 0
+        for block in range(blocks):
+            c = block * SIDE_BY_SIDE
+            for i in range(SIDE_BY_SIDE):
+                sums[i] += probabilities[c + i]
+        for i in range(SIDE_BY_SIDE):
+            total += sums[i]
+        c = blocks * SIDE_BY_SIDE
+    for i in range(c, C):
+        total += probabilities[i]
+    return total
+
+
 cdef inline void softmax_row(
     const real* scores, int64_t label, real* probabilities, real* loss, Py_ssize_t C
 ) noexcept nogil:
     cdef Py_ssize_t c
-    cdef real largest = scores[0]
-    cdef double total = 0
-    for c in range(1, C):
-        largest = scores[c] if scores[c] > largest else largest
+    cdef real largest = largest_of(scores, C)
+    cdef double total
     for c in range(C):
         probabilities[c] = falling_exp(scores[c] - largest)
-    for c in range(C):
-        total += probabilities[c]
+    total = sum_of(probabilities, C)
     if 0 <= label < C:
         loss[0] = <real> (log(total) - (scores[label] - largest))
     else:
