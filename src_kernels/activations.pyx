@@ -18,18 +18,22 @@ ctypedef enum Kind:
     TANH
 
 
+# A literal 1 is a double in C, and makes doubles of what it meets: two thirds of the speed. So is
+# fabs.
+
+
 cdef inline void activate(Kind kind, const real* x, real* y, Py_ssize_t count) noexcept nogil:
     cdef Py_ssize_t i
-    cdef real small, top
+    cdef real value, small, top, one = 1
     if kind == RELU:
         for i in range(count):
             y[i] = 0 if x[i] <= 0 else x[i]
     elif kind == SIGMOID:
         for i in range(count):
-            # Not fabs: in C it is of doubles, which takes half of each vector (0.8 of the speed).
-            small = falling_exp(x[i] if x[i] < 0 else -x[i])
-            top = 1 if x[i] >= 0 else small
-            y[i] = top / (1 + small)
+            value = x[i]
+            small = falling_exp(value if value < 0 else -value)
+            top = small if value < 0 else one
+            y[i] = top / (one + small)
     else:
         for i in range(count):
             y[i] = hyperbolic_tangent(x[i])
@@ -39,15 +43,16 @@ cdef inline void differentiate(
     Kind kind, const real* dout, const real* y, real* dx, Py_ssize_t count
 ) noexcept nogil:
     cdef Py_ssize_t i
+    cdef real one = 1
     if kind == RELU:
         for i in range(count):
             dx[i] = dout[i] if y[i] > 0 else 0
     elif kind == SIGMOID:
         for i in range(count):
-            dx[i] = dout[i] * (y[i] * (1 - y[i]))
+            dx[i] = dout[i] * (y[i] * (one - y[i]))
     else:
         for i in range(count):
-            dx[i] = dout[i] * (1 - y[i] * y[i])
+            dx[i] = dout[i] * (one - y[i] * y[i])
 
 
 cdef void forward(

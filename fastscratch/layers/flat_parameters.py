@@ -137,7 +137,7 @@ class FlatParameters:
         then be trained without anyone noticing.
         """
         for parameter, (value, grad) in zip(self._parameters, self._views, strict=True):
-            if parameter.value is not value or parameter.grad is not grad:
+            if not parameter.lives_in(value, grad):
                 raise TrainingError(
                     f"{parameter.name} has moved into another FlatParameters; use the newest one"
                 )

@@ -139,6 +139,19 @@ class Parameter(NamedArray):
         self._value = value
         self._grad = grad
 
+    def lives_in(self, value: Array, grad: Array) -> bool:
+        """Whether these are its arrays, and not others of the same content.
+
+        Parameters
+        ----------
+        value, grad : ndarray
+
+        Returns
+        -------
+        bool
+        """
+        return self._value is value and self._grad is grad
+
 
 class Buffer(NamedArray):
     """An array that belongs to the state of a layer but is not trained, such as a running mean.

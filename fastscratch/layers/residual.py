@@ -4,6 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from fastscratch.dispatch import current_settings
 from fastscratch.errors import ArgumentError, ShapeError
 from fastscratch.layers.base import Layer
 from fastscratch.layers.registry import describe_layer, layer_from_description, register_layer
@@ -72,11 +73,15 @@ class Residual(Layer):
 
     def _forward(self, x: Array, training: bool) -> Array:
         around = x if self.shortcut is None else self.shortcut.forward(x, training)
-        return np.asarray(self.body.forward(x, training) + around)
+        return _sum(self.body.forward(x, training), around)
 
     def _backward(self, dout: Array) -> Array:
         around = dout if self.shortcut is None else self.shortcut.backward(dout)
-        return np.asarray(self.body.backward(dout) + around)
+        return _sum(self.body.backward(dout), around)
+
+    def _backward_parameters(self, dout: Array) -> None:
+        for _, layer in self.children():
+            layer.backward_parameters(dout)
 
     def config(self) -> dict[str, Any]:
         """The kinds and arguments of both parts."""
@@ -87,3 +92,11 @@ class Residual(Layer):
         """A new block, not built, from what `config` gave."""
         parts = {name: layer_from_description(inner) for name, inner in config.items()}
         return cls(parts["body"], parts.get("shortcut"))
+
+
+def _sum(first: Array, second: Array) -> Array:
+    """Into an array that a training loop has used before: a fresh one takes as long as the sum."""
+    buffers = current_settings().buffers
+    out = None if buffers is None else buffers.take(first.shape, first.dtype)
+    total: Array = np.add(first, second, out=out)
+    return total

@@ -55,6 +55,7 @@ class Sequential(Layer):
         self.seed = seed
         self.layers: dict[str, Layer] = {}
         self._steps: list[Step] = []
+        self._first = 0  # step with parameters
         for position, entry in enumerate(layers):
             name, layer = entry if isinstance(entry, tuple) else (str(position), entry)
             if not isinstance(layer, Layer):
@@ -76,6 +77,8 @@ class Sequential(Layer):
         for name, layer in self.layers.items():
             shape = layer.build(shape, self.dtype, self.seed, self._dotted(name))
         self._steps = merged_steps(list(self.layers.values()))
+        have = (number for number, step in enumerate(self._steps) if step.parameters())
+        self._first = next(have, len(self._steps) - 1)
         return shape
 
     def _forward(self, x: Array, training: bool) -> Array:
@@ -90,12 +93,9 @@ class Sequential(Layer):
 
     def _backward_parameters(self, dout: Array) -> None:
         # Below the first layer with parameters nobody needs a gradient.
-        first = 0
-        while first < len(self._steps) - 1 and not self._steps[first].parameters():
-            first += 1
-        for step in reversed(self._steps[first + 1 :]):
+        for step in self._steps[: self._first : -1]:
             dout = step.backward(dout)
-        self._steps[first].backward_parameters(dout)
+        self._steps[self._first].backward_parameters(dout)
 
     def predict(self, x: Array, batch_size: int = 256) -> Array:
         """Scores of many samples, computed batch by batch; stores nothing.

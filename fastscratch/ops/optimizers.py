@@ -197,7 +197,7 @@ def squared_norm(x: Array, *, backend: str | None = None, out: Array | None = No
     plan = find_plan(key) or add_plan(key, norm_problem(x), backend)
     sums = output(plan, "sums", out, (given,))
     plan.kernel(x, sums, *plan.arguments)
-    return float(np.add.reduce(sums))
+    return float(sum(sums.tolist()))  # of so few, faster than a reduction
 
 
 def _update(
@@ -214,9 +214,9 @@ def _update(
             raise ArgumentError(f"{op}: {name} must be C-contiguous, aligned and writeable")
     others = [*arrays[1:], given]
     for name, array in changed.items():
-        # Bounds alone, which is quick; none of these is a strided view.
-        if any(np.may_share_memory(array, other) for other in others):
-            raise ArgumentError(f"{op}: {name} overlaps another array of the call")
+        for other in others:
+            if np.shares_memory(array, other):
+                raise ArgumentError(f"{op}: {name} overlaps another array of the call")
         others = others[1:]
     key = (op, *((array.shape, array.dtype) for array in (*arrays, grad)), backend)
     plan = find_plan(key) or add_plan(key, elements_problem(op, **changed, grad=grad), backend)

@@ -113,8 +113,9 @@ def output(plan: Plan, name: str, out: Array | None, given: tuple[Array | None, 
     flags = out.flags
     if not (flags.c_contiguous and flags.aligned and flags.writeable):
         raise ArgumentError(f"{op}: out ({name}) must be C-contiguous, aligned and writeable")
-    if any(array is not None and np.shares_memory(out, array) for array in given):
-        raise ArgumentError(f"{op}: out ({name}) overlaps another array of the call")
+    for array in given:
+        if array is not None and np.shares_memory(out, array):
+            raise ArgumentError(f"{op}: out ({name}) overlaps another array of the call")
     return out
 
 
