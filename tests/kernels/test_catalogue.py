@@ -23,6 +23,10 @@ SIGNATURES = """
 conv2d_forward(x, weight, bias, y, stride, padding, dilation, groups, num_threads)
 conv2d_backward_input(dout, weight, dx, stride, padding, dilation, groups, num_threads)
 conv2d_backward_weight(dout, x, dw, db, stride, padding, dilation, groups, num_threads)
+conv2d_relu_max_pool2d_forward(x, weight, bias, y, argmax, stride, padding, dilation, groups, \
+pool, num_threads)
+conv2d_relu_max_pool2d_backward_weight(dout, y, argmax, x, dw, db, stride, padding, dilation, \
+groups, pool, num_threads)
 max_pool2d_forward(x, y, argmax, kernel_size, stride, padding, dilation, num_threads)
 max_pool2d_backward(dout, argmax, dx, kernel_size, stride, padding, dilation, num_threads)
 avg_pool2d_forward(x, y, kernel_size, stride, padding, count_include_pad, num_threads)

@@ -1,16 +1,20 @@
 """Convolution, ReLU and max pooling, some images at a time, so that their map stays in a cache."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
-from fastscratch.kernels.numba_jit.activations import relu_backward, relu_forward
-from fastscratch.kernels.numba_jit.conv2d import conv2d_backward_weight, conv2d_forward
-from fastscratch.kernels.numba_jit.pool2d import max_pool2d_backward, max_pool2d_forward
+from fastscratch.kernels.numba_jit import pooled_weight
+from fastscratch.kernels.numba_jit.activations import relu_forward
+from fastscratch.kernels.numba_jit.compile import usable_workers
+from fastscratch.kernels.numba_jit.conv2d import conv2d_forward
+from fastscratch.kernels.numba_jit.pool2d import max_pool2d_forward
+from fastscratch.kernels.numba_jit.scratch import Scratch
 from fastscratch.types import Array, Padding, Pair
 
-MAP_BYTES = 2 << 20
-"""Of the map of some images: more of them than threads, and still in the caches."""
+MAP_BYTES = 4 << 20
+"""Of the map of some images: still in the caches, and few calls of parallel loops."""
 
 
 def conv2d_relu_max_pool2d_forward(
@@ -31,20 +35,32 @@ def conv2d_relu_max_pool2d_backward_weight(
     padding: Padding, dilation: Pair, groups: int, pool: Pair, num_threads: int,
 ) -> None:  # fmt: skip
     """dw = the sum over windows where y > 0 of dout * (the part of x that its maximum saw); db."""
-    rectified = np.empty_like(dout)
-    relu_backward(dout, y, rectified, num_threads)
-    dw_part, db_part = np.empty_like(dw), np.empty_like(db)
-    dw[...] = 0
-    db[...] = 0
-    for some, part in _blocks(dout, pool):
-        max_pool2d_backward(
-            rectified[some], argmax[some], part, pool, pool, (0, 0, 0, 0), (1, 1), num_threads
+    problem = dout.shape, x.shape, dw.shape, stride, padding, dilation, groups, pool
+    plan = _plan_backward_weight(*problem, x.dtype)
+    workers = usable_workers(num_threads, plan.work)
+    sums = np.empty(plan.sums_shape, x.dtype)
+    with Scratch(
+        x.dtype, workers * plan.local_size, workers * plan.list_size,
+        offsets=workers * plan.list_size,
+    ) as pieces:  # fmt: skip
+        pooled_weight.add_windows(
+            workers, dout, y, argmax, x, sums, *pieces, plan.adding, window=argmax.dtype.char
         )
-        conv2d_backward_weight(
-            part, x[some], dw_part, db_part, stride, padding, dilation, groups, num_threads
-        )
-        dw += dw_part
-        db += db_part
+    total = np.add.reduce(sums, axis=0)
+    db[...] = total[:, -1]
+    OC, C, KH, KW = dw.shape
+    if dilation[1] == 1:
+        dw[...] = total[:, :-1].reshape(OC, C, KH, -1)[..., :KW]
+    else:
+        dw[...] = total[:, :-1].reshape(OC, C, KH, KW, -1)[..., 0]
+
+
+@lru_cache(maxsize=256)
+def _plan_backward_weight(
+    dout: tuple[int, ...], x: tuple[int, ...], dw: tuple[int, ...], stride: Pair,
+    padding: Padding, dilation: Pair, groups: int, pool: Pair, dtype: np.dtype[np.floating],
+) -> pooled_weight.Plan:  # fmt: skip
+    return pooled_weight.plan(dout, x, dw, stride, padding, dilation, groups, pool, dtype)
 
 
 def _blocks(y: Array, pool: Pair) -> Iterator[tuple[slice, Array]]:
