@@ -102,6 +102,7 @@ CONV_CASES = {
 CONV_POOL_CASES = {
     "single_pixel": "n3c4h1w1:oc5k1m1",
     "zero_batch": "n0c3h5w5:oc4k3p1m2",
+    "batch_1": "n1c2h8w8:oc8k3p1m2",
     "first_layer": "n2c1h12w12:oc6k5m2",
     "first_layer_odd": "n3c1h11w14:oc7k3m2",
     "many_images": "n19c1h5w6:oc3k3m2",

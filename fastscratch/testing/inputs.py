@@ -160,7 +160,7 @@ def _may_be_nonfinite(problem: Problem, name: str) -> bool:
     Nor where it meets a gradient that is zero because another element of its window was larger.
     """
     if problem.op == CONV_POOL_OPS[1]:
-        return False
+        return name == "y"
     if problem.op.startswith("conv2d"):
         return name == "x" or (name == "dout" and problem.op == "conv2d_backward_input")
     return name != "bias"
