@@ -86,6 +86,28 @@ def test_a_step_of_a_product_is_its_sums_and_loads(level, function):
     assert len(packed) <= 4 * (most + 2 + most // 2) + 8
 
 
+@pytest.mark.parametrize("level", TILES)
+@pytest.mark.parametrize("function", ["scattered_sums_f32", "scattered_sums_f64"])
+def test_scattered_sums_stay_in_registers(level, function):
+    register, _ = TILES[level]
+    loops = [
+        (sum(line.startswith("vfmadd") and register in line for line in body), body)
+        for body in innermost_loops(disassemble(level, "conv2d_pool")[function])
+    ]
+    count, body = max(loops, key=lambda loop: loop[0])
+    assert count == 12, "two windows at a time, six rows of each"
+    assert [line for line in body if "mm" in line and "rsp" in line] == []
+
+
+@pytest.mark.parametrize("level", TILES)
+def test_activations_in_float32_are_vector_code_of_floats(level):
+    """A literal or a function of doubles in a formula would make doubles of it."""
+    register, _ = TILES[level]
+    code = "\n".join(disassemble(level, "activations").values())
+    assert len(re.findall(rf"vdivps .*{register}", code)) >= 4, "sigmoid, tanh; one thread, many"
+    assert re.findall(rf"vcvtps2pd .*{register}", code) == []
+
+
 MODULES = sorted(
     {entry.module.rpartition(".")[2] for spec in OPS.values() for entry in spec.implementations}
 )
