@@ -200,6 +200,13 @@ def torch_call(problem: Problem, arrays: dict[str, Any], num_threads: int) -> An
     if top != bottom or left != right:
         return None
     pad = (top, left)
+    if p.op == "conv2d_relu_max_pool2d_forward":
+        return lambda: F.max_pool2d(
+            F.relu(F.conv2d(t["x"], t["weight"], t["bias"], p.stride, pad, p.dilation, p.groups)),
+            p.pool, return_indices=True,
+        )  # fmt: skip
+    if p.op == "conv2d_relu_max_pool2d_backward_weight":
+        return None  # it has no such call
     if "conv2d" in p.op:
         if p.op == "conv2d_forward":
             return lambda: F.conv2d(
