@@ -121,7 +121,7 @@ class PooledConv:
 def _parts_are_named() -> bool:
     """Whether somebody chose an implementation of a part, which is to run then."""
     settings = current_settings()
-    named = settings.per_op + settings.environment_per_op
+    named = settings.per_op + settings.environment.per_op + settings.file.per_op
     if not named:
         return False
     ops_named = dict(named).keys()
