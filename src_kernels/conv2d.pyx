@@ -17,7 +17,7 @@ from input_gradient cimport (
     InputGradient, few_channels, fill_input_tables, pack_rows_of_taps, plan_input_gradient,
     shift_and_add,
 )
-from phases cimport Phase, phase_of
+from phases cimport Phase, phase_of, reaches_all
 from tile cimport real
 from weight_gradient cimport (
     WeightGradient, accumulate, finish_panel, fill_gradient_tables, plan_gradient,
@@ -26,6 +26,10 @@ from weight_gradient cimport (
 from fastscratch.kernels.cython_ext.scratch import Scratch
 
 cnp.import_array()
+
+
+cdef enum:
+    MOST_CORRELATIONS = 16  # that take turns: all phases of a stride of 4
 
 
 cdef struct Problem:
@@ -48,31 +52,41 @@ cdef Problem problem_of(
     return problem
 
 
-cdef void run_correlation(Correlation* p, real* out, int num_threads):
-    """Pack the weights, then do the jobs."""
-    plan_correlation(p, sizeof(real))
-    cdef Py_ssize_t panels = p.G * p.panels
-    cdef Py_ssize_t blocks = p.image_blocks * p.row_blocks * p.col_blocks
-    cdef Py_ssize_t jobs = p.group_blocks * blocks * p.panel_groups, job
-    cdef int workers = <int> max(1, min(num_threads, jobs))
-    memory = Scratch(p.packed_size + p.bias_size + p.table_size + workers * p.workspace_size)
+cdef void run_correlations(Correlation* p, Py_ssize_t count, real* tag, int num_threads):
+    """Pack the weights of all, then do their jobs, taking turns.
+
+    Those of a strided pass backward write between each other's columns: one after the other, each
+    would fetch the whole output again.
+    """
+    cdef Py_ssize_t panels = 0, jobs = 0, size = 0, workspace = 0, i, job
+    for i in range(count):
+        plan_correlation(p + i, sizeof(real))
+        panels = max(panels, p[i].G * p[i].panels)
+        jobs = max(jobs, p[i].jobs)
+        size += p[i].packed_size + p[i].bias_size + p[i].table_size
+        workspace = max(workspace, p[i].workspace_size)
+    cdef int workers = <int> max(1, min(num_threads, jobs * count))
+    memory = Scratch(size + workers * workspace)
     cdef char* data = <char*> <uintptr_t> memory.address
-    p.packed = data
-    p.padded_bias = data + p.packed_size
-    p.k_offset = <Py_ssize_t*> (data + p.packed_size + p.bias_size)
-    p.workspace = data + p.packed_size + p.bias_size + p.table_size
+    for i in range(count):
+        p[i].packed = data
+        p[i].padded_bias = data + p[i].packed_size
+        p[i].k_offset = <Py_ssize_t*> (data + p[i].packed_size + p[i].bias_size)
+        data += p[i].packed_size + p[i].bias_size + p[i].table_size
+    for i in range(count):
+        p[i].workspace, p[i].workspace_size = data, workspace
+        fill_tables(p + i, tag)
     with nogil:
-        fill_tables(p, out)
         if workers == 1:
-            for job in range(panels):
-                pack_panel(p, job, <real*> p.packed)
-            for job in range(jobs):
-                correlate(p, job, 0, out)
+            for job in range(panels * count):
+                pack_panel(p + job % count, job // count, tag)
+            for job in range(jobs * count):
+                correlate(p + job % count, job // count, 0, tag)
         else:
-            for job in prange(panels, schedule="static", num_threads=workers):
-                pack_panel(p, job, <real*> p.packed)
-            for job in prange(jobs, schedule="dynamic", num_threads=workers):
-                correlate(p, job, threadid(), out)
+            for job in prange(panels * count, schedule="static", num_threads=workers):
+                pack_panel(p + job % count, job // count, tag)
+            for job in prange(jobs * count, schedule="dynamic", num_threads=workers):
+                correlate(p + job % count, job // count, threadid(), tag)
 
 
 cdef void forward(
@@ -94,22 +108,25 @@ cdef void forward(
     p.out_col, p.out_row, p.out_plane = 1, w.OW, w.OH * w.OW
     p.out_image = w.G * w.OC * w.OH * w.OW
     if w.N * w.OC * w.OH * w.OW:
-        run_correlation(&p, y, num_threads)
+        run_correlations(&p, 1, y, num_threads)
 
 
 cdef void backward_input(
     const Problem* w, const real* dout, const real* weight, real* dx, int num_threads
 ):
-    cdef Correlation p
+    cdef Correlation[MOST_CORRELATIONS] correlations
+    cdef Correlation* p
     cdef Phase rows, cols
-    cdef Py_ssize_t taps = w.KH * w.KW, ph, pw
+    cdef Py_ssize_t taps = w.KH * w.KW, ph, pw, count = 0
     if w.N * w.C * w.H * w.W == 0:
         return
     if few_channels(w.C, w.OC, w.KH, w.KW, w.stride_h):
         backward_input_of_few(w, dout, weight, dx, num_threads)
         return
-    if w.stride_h > 1 or w.stride_w > 1:
-        # Positions that no window reaches.
+    if not (
+        reaches_all(w.H, w.KH, w.stride_h, w.dilation_h, w.top)
+        and reaches_all(w.W, w.KW, w.stride_w, w.dilation_w, w.left)
+    ):
         memset(dx, 0, w.N * w.G * w.C * w.H * w.W * sizeof(real))
     for ph in range(w.stride_h):
         rows = phase_of(ph, w.H, w.KH, w.stride_h, w.dilation_h, w.top)
@@ -117,6 +134,8 @@ cdef void backward_input(
             cols = phase_of(pw, w.W, w.KW, w.stride_w, w.dilation_w, w.left)
             if rows.taps * cols.taps * rows.positions * cols.positions == 0:
                 continue
+            p = &correlations[count]
+            count += 1
             p.N, p.G, p.C, p.H, p.W = w.N, w.G, w.OC, w.OH, w.OW
             p.OC, p.OH, p.OW, p.KH, p.KW = w.C, rows.positions, cols.positions, rows.taps, cols.taps
             p.stride_h = p.stride_w = 1
@@ -131,7 +150,12 @@ cdef void backward_input(
             p.weight.group = w.OC * w.C * taps
             p.out_col, p.out_row, p.out_plane = w.stride_w, w.stride_h * w.W, w.H * w.W
             p.out_image = w.G * w.C * w.H * w.W
-            run_correlation(&p, dx + ph * w.W + pw, num_threads)
+            p.out = dx + ph * w.W + pw
+            if count == MOST_CORRELATIONS:
+                run_correlations(correlations, count, dx, num_threads)
+                count = 0
+    if count:
+        run_correlations(correlations, count, dx, num_threads)
 
 
 cdef void backward_input_of_few(

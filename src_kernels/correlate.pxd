@@ -7,58 +7,35 @@
 with zeros outside x. A job is a block of pixels (of several images, where they are small). It takes
 its windows straight from x where none overhangs, else from a padded copy of its part of x.
 
-Two register tiles can do the work; which one is a function of the shape. `tile` has vectors of
+Three register tiles can do the work; which one is a function of the shape. `tile` has vectors of
 output channels and takes its pixels from anywhere, so it serves any stride and dilation, but its
 results must be transposed. `wide_tile` has vectors of pixels of a row and stores them where they
 belong: it suits few channels, and rows of whole vectors (first layers: 1.5 to 1.9 times as fast as
-by way of a buffer). The sum is over one chunk of channels after the other: a running sum over all
-of C*KH*KW loses digits.
+by way of a buffer). 1x1 windows are a matrix product: correlate_columns.pxd. The sum is over one
+chunk of channels after the other: a running sum over all of C*KH*KW loses digits.
 """
 
-from correlation_plan cimport Correlation
-from geometry cimport ceil_div, copy_window, part_start
-from tile cimport CHECK, CHECKED, TILE_ROWS, copy_row, lanes_of, real, tile, transpose, wide_tile
-
-
-cdef inline void copy_channels(
-    const Correlation* p, real* copy, Py_ssize_t g, Py_ssize_t n, Py_ssize_t images,
-    Py_ssize_t row, Py_ssize_t rows, Py_ssize_t col, Py_ssize_t first, Py_ssize_t channels,
-) noexcept nogil:
-    """The padded copy of some channels for the pixels that start at row, col of the output."""
-    cdef Py_ssize_t stride_h = p.stride_h // p.row_gap, stride_w = p.stride_w // p.col_gap
-    cdef Py_ssize_t dilation_h = p.dilation_h // p.row_gap if p.KH > 1 else 1
-    cdef Py_ssize_t needed = (rows - 1) * stride_h + (p.KH - 1) * dilation_h + 1
-    cdef Py_ssize_t c, i, phase
-    cdef const real* plane
-    cdef real* target
-    for i in range(images):
-        for c in range(channels):
-            plane = <const real*> p.x + (((n + i) * p.G + g) * p.C + first + c) * p.H * p.W
-            target = copy + i * p.copy_image + c * p.copy_plane
-            if p.phase == 0:
-                copy_window(target, p.copy_row, plane, p.H, p.W,
-                            row * p.stride_h - p.top, p.row_gap, needed,
-                            col * p.stride_w - p.left, p.col_gap, p.copy_row)
-                continue
-            for phase in range(stride_w):
-                copy_window(target + phase * p.phase, p.copy_row, plane, p.H, p.W,
-                            row * p.stride_h - p.top, p.row_gap, needed,
-                            col * p.stride_w - p.left + phase * p.col_gap, p.stride_w,
-                            p.phase)
+from correlate_columns cimport correlate_columns
+from correlation_plan cimport TILE, WIDE, Correlation
+from correlation_source cimport check_reads, copy_channels
+from geometry cimport ceil_div, part_start
+from tile cimport TILE_ROWS, copy_row, lanes_of, real, tile, transpose, wide_tile
 
 
 cdef inline void correlate(
-    const Correlation* p, Py_ssize_t job, Py_ssize_t worker, real* out
+    const Correlation* p, Py_ssize_t job, Py_ssize_t worker, real* tag
 ) noexcept nogil:
     """One job: a block of pixels of some groups, for a share of the panels of output channels."""
     cdef char* workspace = p.workspace + worker * p.workspace_size
     cdef real* copy = <real*> workspace
     cdef real* result = <real*> (workspace + p.copy_size)
-    cdef real* edge = <real*> (workspace + p.copy_size + p.result_size)
-    cdef Py_ssize_t* pixel = <Py_ssize_t*> (<char*> edge + p.edge_size)
+    cdef real* columns = <real*> (workspace + p.copy_size + p.result_size)
+    cdef Py_ssize_t* pixel = <Py_ssize_t*> (<char*> columns + p.columns_size)
     cdef Py_ssize_t* target = pixel + p.pixel_size // (2 * sizeof(Py_ssize_t))
     cdef Py_ssize_t panel_group, col_block, row_block, image_block, group_block, g, straight = 0
     cdef Py_ssize_t n, images, row, rows, col, cols, first_panel, end_panel
+    if job >= p.jobs:
+        return
     # The panels go last: jobs that follow each other share their part of x.
     panel_group = job % p.panel_groups
     job //= p.panel_groups
@@ -72,35 +49,41 @@ cdef inline void correlate(
     images = min(p.images, p.N - n)
     row = part_start(row_block, p.row_blocks, p.OH)
     rows = part_start(row_block + 1, p.row_blocks, p.OH) - row
-    col = part_start(col_block, p.col_blocks, p.OW)
-    cols = part_start(col_block + 1, p.col_blocks, p.OW) - col
+    col = col_block * p.cols
+    cols = min(p.cols, p.OW - col)
     first_panel = part_start(panel_group, p.panel_groups, p.panels)
     end_panel = part_start(panel_group + 1, p.panel_groups, p.panels)
-    out += n * p.out_image + row * p.out_row + col * p.out_col
-    if p.wide:
+    cdef real* out = <real*> p.out + n * p.out_image + row * p.out_row + col * p.out_col
+    if p.way == WIDE:
         straight = place_vectors(p, pixel, target, images, rows, cols, lanes_of(sizeof(real)))
     else:
-        place_pixels(p, pixel, images, rows, cols)
+        place_pixels(p, pixel, target, images, rows, cols)
     for g in range(part_start(group_block, p.group_blocks, p.G),
                    part_start(group_block + 1, p.group_blocks, p.G)):
-        if p.wide:
+        if p.way == WIDE:
             correlate_wide(p, copy, result, pixel, target, straight, g, n, images, row, rows,
                            col, cols, first_panel, end_panel, out + g * p.OC * p.out_plane)
-        else:
-            correlate_tiles(p, copy, result, edge, pixel, g, n, images, row, rows, col, cols,
+        elif p.way == TILE:
+            correlate_tiles(p, copy, result, columns, pixel, g, n, images, row, rows, col, cols,
                             first_panel, end_panel, out + g * p.OC * p.out_plane)
+        else:
+            correlate_columns(p, copy, columns, result, pixel, target, g, n, images, row, rows,
+                              col, cols, first_panel, end_panel, out + g * p.OC * p.out_plane)
 
 
 cdef inline void place_pixels(
-    const Correlation* p, Py_ssize_t* pixel, Py_ssize_t images, Py_ssize_t rows, Py_ssize_t cols
+    const Correlation* p, Py_ssize_t* place, Py_ssize_t* target,
+    Py_ssize_t images, Py_ssize_t rows, Py_ssize_t cols,
 ) noexcept nogil:
-    """Where each pixel of a block lies in x or the copy."""
-    cdef Py_ssize_t row_step = p.stride_h // p.row_gap * p.copy_row
-    cdef Py_ssize_t col_step = p.stride_w // p.col_gap, i, t, u
+    """Where each pixel of a block lies in x or the copy, and where its sum goes."""
+    cdef Py_ssize_t row_step = p.stride_h // p.row_gap * p.copy_row, i, t, u, pixel = 0
+    cdef Py_ssize_t col_step = 1 if p.phase else p.stride_w // p.col_gap
     for i in range(images):
         for t in range(rows):
             for u in range(cols):
-                pixel[(i * rows + t) * cols + u] = i * p.copy_image + t * row_step + u * col_step
+                place[pixel] = i * p.copy_image + t * row_step + u * col_step
+                target[pixel] = i * p.out_image + t * p.out_row + u * p.out_col
+                pixel += 1
 
 
 cdef inline Py_ssize_t place_vectors(
@@ -161,7 +144,8 @@ cdef inline void correlate_tiles(
         for chunk in range(p.chunks):
             c = part_start(chunk, p.chunks, p.C)
             channels = part_start(chunk + 1, p.chunks, p.C) - c
-            packed = <const real*> p.packed + ((g * p.panels + q) * p.depth + c * p.taps) * panel
+            packed = <const real*> p.packed + (g * p.panels + q) * p.packed_panel
+            packed += c * p.taps * panel
             source = first
             if p.direct or p.resident:
                 source += c * p.copy_plane
@@ -181,23 +165,6 @@ cdef inline void correlate_tiles(
         for i in range(images):
             store_panel(p, out + i * p.out_image + q * panel * p.out_plane,
                         result + i * rows * cols * panel, edge, rows, cols, width)
-
-
-cdef inline void check_reads(
-    const Correlation* p, const real* copy, const real* source, const Py_ssize_t* pixel,
-    Py_ssize_t pixels, Py_ssize_t depth, Py_ssize_t width,
-) noexcept nogil:
-    """In a build with checks: that every read of a tile is inside x or the copy."""
-    cdef const real* start = <const real*> p.x if p.direct else copy
-    cdef Py_ssize_t size = p.copy_size // sizeof(real), i, k, at
-    if not CHECKED:
-        return
-    if p.direct:
-        size = p.N * p.G * p.C * p.H * p.W
-    for i in range(pixels):
-        for k in range(depth):
-            at = (source - start) + pixel[i] + p.k_offset[k]
-            CHECK(0 <= at and at + width <= size)
 
 
 cdef inline void store_panel(
@@ -250,7 +217,7 @@ cdef inline void correlate_wide(
             c = part_start(chunk, p.chunks, p.C)
             channels = part_start(chunk + 1, p.chunks, p.C) - c
             depth = channels * p.taps
-            packed = <const real*> p.packed + (g * p.panels + q) * p.panel * p.depth
+            packed = <const real*> p.packed + (g * p.panels + q) * p.packed_panel
             packed += c * p.taps * width
             bias = NULL
             if chunk == 0:

@@ -3,16 +3,24 @@
 from libc.string cimport memset
 
 from geometry cimport aligned, ceil_div, gcd, part_start
-from tile cimport WIDE_ROWS, lanes_of, real, transpose
+from tile cimport TILE_ROWS, WIDE_ROWS, lanes_of, pack_tile, real, transpose
 
 cdef enum:
     CHUNK = 288  # k in one chunk: with a panel of 2 vectors, it fits L1
     PIXELS = 256  # of a job, about
     WIDE_WINDOWS = 8192  # elements of x in a job of vectors of pixels: whole planes that fit L1
-    COLUMNS = 512  # of a job, at most
+    ROW_PIXELS = 512  # of a row in a job, at most
     ENOUGH_JOBS = 16  # to share them out evenly among a few threads
     RESIDENT = 384 << 10  # bytes of a padded copy that is made once for all output channels
     LARGEST_COPY = 4 << 20
+    LARGEST_RESULT = 4 << 20
+    LEAST_TILES = 3  # of output channels, that repay fetching columns
+
+
+cdef enum Way:
+    TILE
+    WIDE
+    COLUMNS
 
 
 cdef struct Weight:
@@ -31,17 +39,21 @@ cdef struct Correlation:
     void* out
     Py_ssize_t out_image, out_plane, out_row, out_col  # distances between elements
     # the plan: a pure function of the problem
-    bint wide, direct, resident, straight
+    Way way
+    bint direct, resident, straight
     Py_ssize_t taps, depth  # KH*KW, C*KH*KW
-    Py_ssize_t panel, panels, vectors  # output channels of a tile; vectors of pixels of a wide one
+    Py_ssize_t panel, panels, vectors  # output channels of a tile; vectors of its pixels
+    Py_ssize_t packed_panel  # elements between packed panels
     Py_ssize_t groups, images, rows, cols  # of a job
-    Py_ssize_t group_blocks, image_blocks, row_blocks, col_blocks, panel_groups
+    Py_ssize_t group_blocks, image_blocks, row_blocks, col_blocks, panel_groups, jobs
     Py_ssize_t chunk, chunks  # channels
     Py_ssize_t row_gap, col_gap  # only every row_gap-th row of x is ever used
     Py_ssize_t copy_row, copy_plane, copy_image, copy_rows, phase
-    Py_ssize_t span  # elements between the channels of a wide tile's result
+    Py_ssize_t span  # elements between the channels of a wide tile's result; or steps of columns
+    Py_ssize_t step  # columns of a product tile
     # memory
-    Py_ssize_t packed_size, bias_size, table_size, copy_size, result_size, edge_size, pixel_size
+    Py_ssize_t packed_size, bias_size, table_size
+    Py_ssize_t copy_size, columns_size, result_size, pixel_size
     void* packed
     void* padded_bias
     Py_ssize_t* k_offset
@@ -72,7 +84,7 @@ cdef inline Py_ssize_t wide_width(Py_ssize_t pixels, Py_ssize_t lanes) noexcept 
 
 cdef inline void plan_correlation(Correlation* p, Py_ssize_t itemsize) noexcept nogil:
     """Choose the tile and the blocks; tell the memory that is needed."""
-    cdef Py_ssize_t lanes = lanes_of(itemsize), jobs, pixels = PIXELS
+    cdef Py_ssize_t lanes = lanes_of(itemsize), jobs, shares, pixels = PIXELS
     p.taps = p.KH * p.KW
     p.depth = p.C * p.taps
     plan_tile(p, lanes)
@@ -85,12 +97,20 @@ cdef inline void plan_correlation(Correlation* p, Py_ssize_t itemsize) noexcept 
         p.OH = p.H = 1
         p.out_row = p.OW
     # Vectors of pixels that are longer than a row would read on past its end, and x's.
-    p.direct = never_overhangs(p) and (not p.wide or (p.stride_w == 1 and p.OW >= lanes))
+    p.direct = never_overhangs(p) and (p.stride_w == 1 or p.way == TILE)
+    p.direct = p.direct and (p.way != WIDE or p.OW >= lanes)
     # Blocks of pixels: some columns of some rows, or all of some images.
-    if p.wide:
+    if p.way == WIDE:
         pixels = max(PIXELS, WIDE_WINDOWS // max(1, p.C * p.stride_h * p.stride_w))
-    p.col_blocks = ceil_div(p.OW, COLUMNS)
+    elif p.way == COLUMNS:
+        # Rather than for shares of the panels, for each of which the columns are fetched anew.
+        pixels = p.G * p.N * p.OH * p.OW // ENOUGH_JOBS // p.step * p.step
+        pixels = max(2 * p.step, min(ROW_PIXELS, pixels))
+    p.col_blocks = ceil_div(p.OW, min(pixels, ROW_PIXELS) if p.way == COLUMNS else ROW_PIXELS)
     p.cols = ceil_div(p.OW, p.col_blocks)
+    if p.way == COLUMNS and p.col_blocks > 1:
+        p.cols = ceil_div(p.cols, p.step) * p.step
+        p.col_blocks = ceil_div(p.OW, p.cols)
     p.row_blocks = max(1, min(p.OH, ceil_div(p.OH * p.cols, pixels)))
     p.rows = ceil_div(p.OH, p.row_blocks)
     p.images = 1
@@ -109,8 +129,13 @@ cdef inline void plan_correlation(Correlation* p, Py_ssize_t itemsize) noexcept 
     p.image_blocks = ceil_div(p.N, p.images)
     jobs = p.G * p.image_blocks * p.row_blocks * p.col_blocks
     p.panel_groups = max(1, min(p.panels, ceil_div(ENOUGH_JOBS, max(jobs, 1))))
+    if p.way == COLUMNS:
+        p.span = ceil_div(p.images * p.rows * p.cols, p.step)
+        shares = ceil_div(p.span * p.step * p.panels * p.panel * itemsize, LARGEST_RESULT)
+        p.panel_groups = min(p.panels, max(p.panel_groups, shares))
     p.groups = max(1, min(p.G, jobs // ENOUGH_JOBS))
     p.group_blocks = ceil_div(p.G, p.groups)
+    p.jobs = p.group_blocks * p.image_blocks * p.row_blocks * p.col_blocks * p.panel_groups
     p.straight = (
         p.chunks == 1 and p.out_col == 1 and (p.OW >= lanes or p.out_row == p.OW)
     )
@@ -121,19 +146,31 @@ cdef inline void plan_correlation(Correlation* p, Py_ssize_t itemsize) noexcept 
         p.copy_image = (p.C if p.resident else p.chunk) * p.copy_plane
         # Wide tiles read on to the end of their last vector.
         p.copy_size = aligned((p.images * p.copy_image + lanes) * itemsize)
-    p.packed_size = aligned(p.G * p.panels * p.panel * p.depth * itemsize)
-    p.bias_size = aligned(p.G * p.panels * p.panel * itemsize)
     p.table_size = aligned(p.chunk * p.taps * sizeof(Py_ssize_t))
-    if p.wide:
+    if p.way == WIDE:
+        p.packed_panel = p.panel * p.depth
+        p.bias_size = aligned(p.G * p.panels * p.panel * itemsize)
         p.span = p.images * p.rows * wide_width(p.cols, lanes)
+        p.columns_size = 0
         p.result_size = aligned(p.panel * p.span * itemsize)
-        p.edge_size = 0
         p.pixel_size = 2 * aligned(p.span // lanes * sizeof(Py_ssize_t))
-    else:
+    elif p.way == TILE:
+        p.packed_panel = p.panel * p.depth
+        p.bias_size = aligned(p.G * p.panels * p.panel * itemsize)
+        p.columns_size = aligned(p.panel * p.cols * itemsize)
         p.result_size = aligned(p.images * p.rows * p.cols * p.panel * itemsize)
-        p.edge_size = aligned(p.panel * p.cols * itemsize)
-        p.pixel_size = aligned(p.images * p.rows * p.cols * sizeof(Py_ssize_t))
-    p.workspace_size = p.copy_size + p.result_size + p.edge_size + p.pixel_size
+        p.pixel_size = 2 * aligned(p.images * p.rows * p.cols * sizeof(Py_ssize_t))
+    else:
+        # Packing by register transposes writes a vector beyond the end.
+        p.packed_panel = ceil_div(p.panel * p.depth + lanes, 2 * lanes) * 2 * lanes
+        p.bias_size = aligned(p.G * p.OC * p.step * itemsize)
+        p.columns_size = aligned((p.step * p.chunk * p.taps + lanes) * itemsize)
+        p.result_size = aligned(
+            p.span * p.step * ceil_div(p.panels, p.panel_groups) * p.panel * itemsize
+        )
+        p.pixel_size = 2 * aligned(p.images * p.rows * p.cols * sizeof(Py_ssize_t))
+    p.packed_size = aligned(p.G * p.panels * p.packed_panel * itemsize)
+    p.workspace_size = p.copy_size + p.columns_size + p.result_size + p.pixel_size
 
 
 cdef inline void plan_tile(Correlation* p, Py_ssize_t lanes) noexcept nogil:
@@ -142,10 +179,17 @@ cdef inline void plan_tile(Correlation* p, Py_ssize_t lanes) noexcept nogil:
     cdef Py_ssize_t wide_cost = p.OC * wide_width(p.OW, lanes) * (p.depth + 8)
     if p.OC <= lanes:
         tile_cost += tile_cost // 3  # one vector a row: too few sums to hide their latency
-    p.wide = wide_cost < tile_cost
-    if not p.wide:
+    p.way = WIDE if wide_cost < tile_cost else TILE
+    if p.taps == 1 and p.OC > LEAST_TILES * TILE_ROWS:
+        p.way = COLUMNS
+    if p.way == TILE:
         p.panel = 2 * lanes
         p.panels = ceil_div(p.OC, p.panel)
+        return
+    if p.way == COLUMNS:
+        p.panel = TILE_ROWS
+        p.panels = ceil_div(p.OC, p.panel)
+        p.step = 2 * lanes
         return
     # The sums of 1x8, 2x4, 4x3 or 6x2 vectors fit 16 registers, and hide their latency.
     p.vectors = 8 if p.OC == 1 else 4 if p.OC == 2 else 3 if p.OC <= 4 else 2
@@ -180,12 +224,12 @@ cdef inline void plan_copy(Correlation* p, Py_ssize_t itemsize) noexcept nogil:
     dilation_w = dilation_w // p.col_gap if p.KW > 1 else 1
     p.copy_rows = (p.rows - 1) * stride_h + (p.KH - 1) * dilation_h + 1
     p.phase = 0
-    if p.wide:
+    if p.way == TILE:
+        p.copy_row = (p.cols - 1) * stride_w + (p.KW - 1) * dilation_w + 1
+    else:
         # The columns of each phase of the stride lie together: vectors of pixels load at once.
         p.phase = p.cols + (p.KW - 1) * dilation_w // stride_w
         p.copy_row = p.phase * stride_w
-    else:
-        p.copy_row = (p.cols - 1) * stride_w + (p.KW - 1) * dilation_w + 1
     p.copy_plane = p.copy_rows * p.copy_row
     if p.copy_plane * itemsize % 1024 == 0:
         p.copy_plane += 16  # planes a power of two apart fall into one set of the cache
@@ -200,43 +244,58 @@ cdef inline void fill_tables(Correlation* p, real* tag) noexcept nogil:
     cdef Py_ssize_t padded = p.panels * p.panel
     cdef real* padded_bias = <real*> p.padded_bias
     cdef const real* bias = <const real*> p.bias
+    cdef real value
     for c in range(p.chunk):
         for kh in range(p.KH):
             for kw in range(p.KW):
                 col = kw * dilation_w
-                if p.wide and not p.direct:
+                if p.phase:
                     col = col % stride_w * p.phase + col // stride_w
                 p.k_offset[i] = c * p.copy_plane + kh * dilation_h * p.copy_row + col
                 i += 1
+    if p.way == COLUMNS:
+        # One row of a tile for each channel.
+        for oc in range(p.G * p.OC):
+            value = bias[oc] if bias != NULL else 0
+            for i in range(p.step):
+                padded_bias[oc * p.step + i] = value
+        return
     for g in range(p.G):
         for oc in range(padded):
             padded_bias[g * padded + oc] = bias[g * p.OC + oc] if bias != NULL and oc < p.OC else 0
 
 
-cdef inline void pack_panel(const Correlation* p, Py_ssize_t job, real* packed) noexcept nogil:
-    """packed[k][j] = weight(g, first + j, k) for one panel, zeros beyond the last channel."""
+cdef inline void pack_panel(const Correlation* p, Py_ssize_t job, real* tag) noexcept nogil:
+    """packed[k][j] = weight(g, first + j, k) for one panel."""
     cdef Py_ssize_t g = job // p.panels, q = job % p.panels, c, kh, kw, j, width, panel, first
     cdef Weight w = p.weight
     cdef const real* source = <const real*> w.data
     cdef const real* at
+    cdef real* packed = <real*> p.packed + job * p.packed_panel
     cdef real* target
-    if p.wide:
-        first = part_start(q, p.panels, p.OC)
-        width = panel = part_start(q + 1, p.panels, p.OC) - first
-    else:
-        first = q * p.panel
-        panel = p.panel
-        width = min(panel, p.OC - first)
+    if job >= p.G * p.panels:
+        return
+    first = q * p.panel if p.way == TILE else part_start(q, p.panels, p.OC)
+    width = min(p.panel, p.OC - first)
+    if p.way != TILE:
+        width = part_start(q + 1, p.panels, p.OC) - first
+    panel = width if p.way == WIDE else p.panel
     source += g * w.group + first * w.out
-    packed += (g * p.panels + q) * p.panel * p.depth
-    if width < panel:
+    if p.way == TILE and width < panel:
         memset(packed, 0, panel * p.depth * sizeof(real))
     if w.col == 1 and w.row == p.KW and w.channel == p.taps:
-        transpose(packed, panel, source, w.out, width, p.depth)
+        if p.way == COLUMNS:
+            pack_tile(packed, source, w.out, width, p.depth)
+        else:
+            transpose(packed, panel, source, w.out, width, p.depth)
         return
     for c in range(p.C):
         target = packed + c * p.taps * panel
         at = source + c * w.channel
+        if p.taps == 1 and w.out == 1:
+            for j in range(width):
+                target[j] = at[j]
+            continue
         if w.col == -1 and w.row == -p.KW:
             transpose(target + (p.taps - 1) * panel, -panel, at - (p.taps - 1), w.out,
                       width, p.taps)

@@ -32,3 +32,15 @@ cdef inline Phase phase_of(
     # Exact, so the sign of the numerator does no harm.
     phase.before = (phase.taps - 1) * phase.dilation - (first + before - kh * dilation) // stride
     return phase
+
+
+cdef inline bint reaches_all(
+    Py_ssize_t extent, Py_ssize_t kernel, Py_ssize_t stride, Py_ssize_t dilation,
+    Py_ssize_t before,
+) noexcept nogil:
+    """Whether each phase has taps: the others are zero."""
+    cdef Py_ssize_t first
+    for first in range(min(stride, extent)):
+        if phase_of(first, extent, kernel, stride, dilation, before).taps == 0:
+            return False
+    return True

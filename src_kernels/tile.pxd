@@ -15,6 +15,10 @@ cdef extern from "tile.h" nogil:
                           const float*, Py_ssize_t, float*, Py_ssize_t, Py_ssize_t)
     void product_tile_f64(int, int, int, const double*, Py_ssize_t, Py_ssize_t, const double*,
                           const double*, Py_ssize_t, double*, Py_ssize_t, Py_ssize_t)
+    void gather_columns_f32(int, int, float*, Py_ssize_t, const float*, const Py_ssize_t*,
+                            Py_ssize_t, const Py_ssize_t*, const Py_ssize_t*)
+    void gather_columns_f64(int, int, double*, Py_ssize_t, const double*, const Py_ssize_t*,
+                            Py_ssize_t, const Py_ssize_t*, const Py_ssize_t*)
     void pack_tile_f32(float*, const float*, Py_ssize_t, int, Py_ssize_t)
     void pack_tile_f64(double*, const double*, Py_ssize_t, int, Py_ssize_t)
     void pack_part_f32(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t)
@@ -84,6 +88,17 @@ cdef inline void product_tile(
     else:
         product_tile_f64(<int> rows, <int> vectors, side_by_side, a, a_step, depth, b,
                          init, init_step, out, out_step, width)
+
+
+cdef inline void gather_columns(
+    Py_ssize_t vectors, bint whole, real* columns, Py_ssize_t step, const real* source,
+    const Py_ssize_t* k_offset, Py_ssize_t depth, const Py_ssize_t* place, const Py_ssize_t* at,
+) noexcept nogil:
+    """columns[k*step + at[i] + :] = source[k_offset[k] + place[i] + :] for some vectors i"""
+    if real is float:
+        gather_columns_f32(<int> vectors, whole, columns, step, source, k_offset, depth, place, at)
+    else:
+        gather_columns_f64(<int> vectors, whole, columns, step, source, k_offset, depth, place, at)
 
 
 cdef inline void wide_tile(

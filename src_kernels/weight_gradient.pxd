@@ -17,8 +17,8 @@ from libc.string cimport memcpy, memset
 
 from geometry cimport aligned, ceil_div, copy_window, part_start
 from tile cimport (
-    CHECK, CHECKED, TILE_ROWS, add_columns, copy_row, lanes_of, real, sum_rows, tile, transpose,
-    window_dots,
+    CHECK, CHECKED, TILE_ROWS, add_columns, copy_row, lanes_of, product_tile, real, sum_rows, tile,
+    transpose, window_dots,
 )
 
 cdef enum:
@@ -37,7 +37,7 @@ cdef struct WeightGradient:
     const void* x
     const void* dout
     # the plan: a pure function of the problem
-    bint direct, by_row
+    bint direct, by_row, pointwise
     Py_ssize_t taps, depth, panel, panels
     Py_ssize_t images, rows, cols, row_blocks, col_blocks
     Py_ssize_t channel_blocks, channels, parts, groups  # of panels
@@ -62,6 +62,8 @@ cdef inline void plan_gradient(WeightGradient* p, Py_ssize_t itemsize) noexcept 
         and (p.OH - 1) * p.stride_h - p.top + (p.KH - 1) * p.dilation_h < p.H
         and (p.OW - 1) * p.stride_w - p.left + (p.KW - 1) * p.dilation_w < p.W
     )
+    # Pixel i of dout meets pixel i of x alone: a matrix product.
+    p.pointwise = p.direct and p.taps == 1 and p.OH * p.OW == p.H * p.W
     p.col_blocks = max(1, ceil_div(p.OW, GRADIENT_COLUMNS))
     p.cols = ceil_div(p.OW, p.col_blocks)
     p.row_blocks = ceil_div(p.OH * p.cols, 4 * GRADIENT_PIXELS if p.by_row else GRADIENT_PIXELS)
@@ -211,6 +213,7 @@ cdef inline void add_tiles(
     cdef const real* dout
     cdef const real* source = copy
     cdef real* target
+    cdef real* sums_of_tile
     if width < p.panel:
         memset(block, 0, pixels * p.panel * sizeof(real))
     if p.direct:
@@ -236,8 +239,13 @@ cdef inline void add_tiles(
         start = part_start(i, tiles, weights)
         count = part_start(i + 1, tiles, weights) - start
         check_tile(p, copy, source, p.tap_offset + start, count, pixel, pixels)
+        sums_of_tile = target + start * p.panel
+        if p.pointwise and images == 1 and cols == p.OW and vectors == 2:
+            product_tile(count, 2, False, source + start * p.copy_plane, p.copy_plane, pixels,
+                         block, sums_of_tile, p.panel, sums_of_tile, p.panel, p.panel)
+            continue
         tile(count, vectors, source, p.tap_offset + start, pixel, pixels, block, p.panel,
-             target + start * p.panel, p.panel, target + start * p.panel, p.panel)
+             sums_of_tile, p.panel, sums_of_tile, p.panel)
     if c == 0:
         target = sums + p.depth * p.panel
         add_columns(block, pixels, target)

@@ -121,23 +121,24 @@ cdef struct Source:
     const void* data
     Py_ssize_t C, H, W, top, left
     Py_ssize_t overlap  # columns that neighbouring tiles share: 2, or 0 for gradients
-    # Where it goes: [point][tile][channel].
-    Py_ssize_t point, tile
+    # Where it goes: [point][part][tile][channel], with `width` channels to a part: the steps.
+    Py_ssize_t width, point, part, tile
     Py_ssize_t raw_size, image_size, points_size  # bytes: pixels as they are, padded, transformed
 
 
 cdef inline void plan_source(
-    Source* s, const Tiles* p, Py_ssize_t channels, Py_ssize_t itemsize
+    Source* s, const Tiles* p, Py_ssize_t channels, Py_ssize_t width, Py_ssize_t itemsize
 ) noexcept nogil:
-    """Steps and sizes for a block of tiles of some of the channels."""
+    """Steps and sizes for a block of tiles of some of the channels, in parts of about `width`."""
     cdef Py_ssize_t slice = SLICE_BYTES // itemsize
     cdef Py_ssize_t points = (p.m + 2) * (p.m + 2) + (s.overlap == 0)  # the sum of gradients
     cdef Py_ssize_t images = min(p.rows, ceil_div(p.rows - 1, p.TH) + 1)
     cdef Py_ssize_t rows = p.m * p.rows + s.overlap * images, cols = p.m * p.cols + s.overlap
-    s.tile = ceil_div(channels, slice) * slice
+    s.width = s.tile = ceil_div(width, slice) * slice
     if s.tile * itemsize % 1024 == 0:
         s.tile += slice  # rows a power of two apart fall into one set of the cache
-    s.point = odd_lines(p.rows * p.cols * s.tile, slice)
+    s.part = p.rows * p.cols * s.tile
+    s.point = odd_lines(ceil_div(channels, s.width) * s.part, slice)
     s.raw_size = aligned((p.m * p.rows + s.overlap) * min(s.W, cols) * SLICE_BYTES)
     s.image_size = aligned(rows * cols * SLICE_BYTES)
     s.points_size = aligned(points * s.point * itemsize)
@@ -164,7 +165,7 @@ cdef inline void transform_block(
         c = k * slice
         width = min(slice, channels - c)
         part = image
-        target = points + c
+        target = points + c // s.width * s.part + c % s.width
         r = block.first
         while r < block.end:
             n, t = r // p.TH, r % p.TH

@@ -9,7 +9,7 @@ the cache. Nothing of it depends on the number of threads.
 from libc.string cimport memset
 
 from geometry cimport aligned, ceil_div, part_start
-from tile cimport CHECK, TILE_ROWS, lanes_of, real, tile, transpose
+from tile cimport CHECK, TILE_ROWS, lanes_of, product_tile, real, tile, transpose
 from winograd cimport (
     KERNELS, SLICE_BYTES, Block, Source, Tiles, block_of, kernel_at_points, odd_lines, plan_source,
     plan_tiles, tiles_of_points, transform_block,
@@ -65,7 +65,7 @@ cdef inline void plan_correlation(Correlation* p, Py_ssize_t itemsize) noexcept 
     tiles = p.points * p.C * itemsize
     tiles = min(MOST_BLOCK_BYTES // tiles, MOST_TILES, max(LEAST_TILES, BLOCK_BYTES // tiles))
     p.tiles = plan_tiles(m, p.N, p.OH, p.OW, max(1, tiles), TILE_ROWS)
-    plan_source(&p.source, &p.tiles, p.C, itemsize)
+    plan_source(&p.source, &p.tiles, p.C, p.C, itemsize)
     p.kernel_point = odd_lines(p.C * p.panel, slice)
     p.kernel_panel = p.points * p.kernel_point
     p.rounds = max(KERNEL_BYTES // (p.kernel_panel * itemsize), ROUND_CHANNELS // p.panel)
@@ -198,7 +198,12 @@ cdef inline void multiply(
             source = points + start * p.source.tile + c
             target = products + start * p.product_tile
             CHECK((start + count - 1) * p.source.tile + c + depth <= p.source.point)
-            if chunk == 0:
+            if vectors == 2:
+                product_tile(count, 2, False, source, p.source.tile, depth, kernel + c * p.panel,
+                             <const real*> p.zeros if chunk == 0 else target,
+                             0 if chunk == 0 else p.product_tile,
+                             target, p.product_tile, p.panel)
+            elif chunk == 0:
                 tile(count, vectors, source, p.tile_offset, p.channel_offset, depth,
                      kernel, p.panel, <const real*> p.zeros, 0, target, p.product_tile)
             else:

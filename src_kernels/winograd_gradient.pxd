@@ -11,7 +11,7 @@ over tiles. The parts, whose number the shape decides, are added up at the end.
 from libc.string cimport memcpy, memset
 
 from geometry cimport aligned, ceil_div, part_start
-from tile cimport CHECK, TILE_ROWS, lanes_of, real, tile, transpose
+from tile cimport CHECK, TILE_ROWS, lanes_of, product_tile, real, tile, transpose
 from winograd cimport (
     KERNELS, SLICE_BYTES, Block, Source, Tiles, block_of, kernel_of_points, odd_lines, plan_source,
     plan_tiles, transform_block,
@@ -56,8 +56,8 @@ cdef inline void plan_gradient(Gradient* p, Py_ssize_t itemsize) noexcept nogil:
     p.group = ceil_div(p.panels, p.groups)
     p.groups = ceil_div(p.panels, p.group)
     p.x.overlap, p.dout.overlap = 2, 0
-    plan_source(&p.x, &p.tiles, p.channels, itemsize)
-    plan_source(&p.dout, &p.tiles, p.group * p.panel, itemsize)
+    plan_source(&p.x, &p.tiles, p.channels, p.channels, itemsize)
+    plan_source(&p.dout, &p.tiles, p.group * p.panel, p.panel, itemsize)
     p.sums_point = odd_lines(p.group * p.channels * p.panel, slice)
     p.sums_size = aligned((p.points * p.sums_point + p.group * p.panel) * itemsize)
     p.sums_step = p.sums_size // itemsize
@@ -122,19 +122,27 @@ cdef inline void add_products(
 ) noexcept nogil:
     """sums[point][panel][c][:] += sum over tiles of x[point][tile][c] * dout[point][tile][panel]"""
     cdef Py_ssize_t runs = ceil_div(channels, TILE_ROWS), point, q, run, start, count, vectors
+    cdef const real* panel
+    cdef const real* init
     cdef real* target
     CHECK((tiles - 1) * p.x.tile + channels <= p.x.point)
     for point in range(p.points):
         for q in range(ceil_div(width, p.panel)):
             vectors = 1 if 2 * (width - q * p.panel) <= p.panel else 2
+            panel = dout + point * p.dout.point
+            panel += q * p.panel // p.dout.width * p.dout.part + q * p.panel % p.dout.width
             for run in range(runs):
                 start = part_start(run, runs, channels)
                 count = part_start(run + 1, runs, channels) - start
                 target = sums + point * p.sums_point + (q * p.channels + start) * p.panel
-                tile(count, vectors, x + point * p.x.point + start, p.channel_offset, p.tile_offset,
-                     tiles, dout + point * p.dout.point + q * p.panel, p.dout.tile,
-                     <const real*> p.zeros if first else target, 0 if first else p.panel,
-                     target, p.panel)
+                init = <const real*> p.zeros if first else target
+                if vectors == 2 and p.dout.tile == p.panel:
+                    product_tile(count, 2, True, x + point * p.x.point + start, p.x.tile, tiles,
+                                 panel, init, 0 if first else p.panel, target, p.panel, p.panel)
+                else:
+                    tile(count, vectors, x + point * p.x.point + start, p.channel_offset,
+                         p.tile_offset, tiles, panel, p.dout.tile,
+                         init, 0 if first else p.panel, target, p.panel)
 
 
 cdef inline void add_gradients(
@@ -142,13 +150,16 @@ cdef inline void add_gradients(
 ) noexcept nogil:
     """What db gets: the sum of a tile's gradients stands behind the points."""
     cdef real* total = sums + p.points * p.sums_point
-    cdef Py_ssize_t t, i
+    cdef Py_ssize_t part, t, i
     dout += p.points * p.dout.point
     if first:
         memset(total, 0, p.group * p.panel * sizeof(real))
-    for t in range(tiles):
-        for i in range(width):
-            total[i] += dout[t * p.dout.tile + i]
+    for part in range(ceil_div(width, p.dout.width)):
+        for t in range(tiles):
+            for i in range(min(p.dout.width, width - part * p.dout.width)):
+                total[i] += dout[t * p.dout.tile + i]
+        dout += p.dout.part
+        total += p.dout.width
 
 
 cdef inline void finish(

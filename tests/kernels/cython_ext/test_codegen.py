@@ -64,20 +64,22 @@ def test_the_tile_stays_in_registers(level, function, module):
         for body in innermost_loops(functions[function])
     ]
     count, body = max(loops, key=lambda loop: loop[0])
-    assert count == most
+    assert count == 4 * most
     assert [line for line in body if "mm" in line and "rsp" in line] == []
-    # For each row a broadcast, and at most its address read again; two loads of b, the loop's end.
-    assert len(body) <= most + 2 * (most // 2) + 8
+    # For each row a broadcast, and at most its address read again; two loads of b, its address and
+    # that of a; the loop's end.
+    assert len(body) <= 4 * (most + 2 * (most // 2) + 6) + 8
 
 
 @pytest.mark.parametrize("level", TILES)
 @pytest.mark.parametrize("function", ["product_tile_f32", "product_tile_f64"])
-def test_a_step_of_a_product_is_its_sums_and_loads(level, function):
+@pytest.mark.parametrize("module", ["dense", "conv2d", "conv2d_winograd"])
+def test_a_step_of_a_product_is_its_sums_and_loads(level, function, module):
     register, most = TILES[level]
     unrolled = 4 * most
     loops = [
         (sum(line.startswith("vfmadd") and register in line for line in body), body)
-        for body in innermost_loops(disassemble(level, "dense")[function])
+        for body in innermost_loops(disassemble(level, module)[function])
     ]
     assert max(count for count, _ in loops) == unrolled
     packed = min((body for count, body in loops if count == unrolled), key=len)
