@@ -67,6 +67,8 @@ def test_the_transform_serves_3x3_windows_at_stride_1(text, supported):
         ("n1c64h7w7:oc64k3p1", "winograd2", "winograd2"),
         ("n64c3h32w32:oc64k3p1", "direct", "direct"),
         ("n8c64h56w56:oc8k3p1", "direct", "direct"),
+        ("n8c12h28w28:oc48k3p1", "winograd2", "winograd2"),
+        ("n8c12h28w28:oc12k3p1", "direct", "direct"),
         ("n9c64h1w1:oc64k3p1", "direct", "direct"),
         ("n1c64h2w2:oc64k3p1", "direct", "direct"),
         ("n0c64h8w8:oc64k3p1", "direct", "direct"),
