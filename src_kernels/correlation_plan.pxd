@@ -14,6 +14,8 @@ cdef enum:
     RESIDENT = 384 << 10  # bytes of a padded copy that is made once for all output channels
     LARGEST_COPY = 4 << 20
     LARGEST_RESULT = 4 << 20
+    SHARE_OF_WEIGHTS = 256 << 10
+    CHANNELS_PER_COPY = 256
     LEAST_TILES = 3  # of output channels, that repay fetching columns
 
 
@@ -115,7 +117,11 @@ cdef inline void plan_correlation(Correlation* p, Py_ssize_t itemsize) noexcept 
     p.rows = ceil_div(p.OH, p.row_blocks)
     p.images = 1
     if p.row_blocks == 1 and p.col_blocks == 1:
-        p.images = max(1, min(PIXELS // (p.OH * p.OW), p.N * p.G // ENOUGH_JOBS))
+        jobs = p.N * p.G
+        if p.way == COLUMNS and p.direct:
+            jobs *= max(1, p.panels // ENOUGH_JOBS)  # which shares of the panels make
+        p.images = max(1, min(PIXELS // (p.OH * p.OW), jobs // ENOUGH_JOBS))
+        p.images = ceil_div(p.N, ceil_div(p.N, p.images))
     plan_copy(p, itemsize)
     # A large dilation can make the copy large: take fewer rows, then fewer channels.
     while p.copy_plane * p.chunk * itemsize > LARGEST_COPY and (p.rows > 1 or p.chunk > 1):
@@ -132,6 +138,12 @@ cdef inline void plan_correlation(Correlation* p, Py_ssize_t itemsize) noexcept 
     if p.way == COLUMNS:
         p.span = ceil_div(p.images * p.rows * p.cols, p.step)
         shares = ceil_div(p.span * p.step * p.panels * p.panel * itemsize, LARGEST_RESULT)
+        if p.direct:
+            # The weights of a share stay in L2 from one step of columns to the next.
+            shares = max(shares, p.OC * p.chunk * p.taps * itemsize // SHARE_OF_WEIGHTS)
+        else:
+            # Each share copies its part of x anew.
+            p.panel_groups = max(1, min(p.panel_groups, p.OC // CHANNELS_PER_COPY))
         p.panel_groups = min(p.panels, max(p.panel_groups, shares))
     p.groups = max(1, min(p.G, jobs // ENOUGH_JOBS))
     p.group_blocks = ceil_div(p.G, p.groups)
