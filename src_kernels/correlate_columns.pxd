@@ -4,10 +4,10 @@
 
 Two vectors of pixels at a time: their columns, packed, stay in L1 for all tiles of output channels,
 whose weights come in one stream. They may lie in several rows, or images. The results go straight
-to the output where that is one run of pixels. Fetching columns pays for 1x1 windows, which the other
-tiles read from as many pages as there are channels (1.2 to 1.6 times as fast), and from four tiles
-of output channels on (16 channels: 0.8 times). Larger windows share what they read, and are left to
-`tile` (0.95 times, with the whole core at hand).
+to the output where that is one run of pixels. Fetching columns pays for 1x1 windows, which the
+other tiles read from as many pages as there are channels (1.2 to 1.6 times as fast), and from four
+tiles of output channels on (16 channels: 0.8 times). Larger windows share what they read, and are
+left to `tile` (0.95 times, with the whole core at hand).
 """
 
 from correlation_plan cimport Correlation
