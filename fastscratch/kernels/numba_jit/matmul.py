@@ -107,11 +107,8 @@ class Plan(NamedTuple):
     """What a shape alone decides, and how it is shared out."""
 
     extents: Constants
-    packed_size: int
-    copy_size: int
-    edge_size: int
-    start_size: int
-    """Elements of scratch that a worker needs."""
+    sizes: tuple[int, int, int, int]
+    """Elements of scratch that the workers need: packed B, copied A, an edge, a start."""
 
 
 def matmul(
@@ -126,8 +123,7 @@ def matmul(
     dtype = out.dtype
     workers = usable_workers(num_threads, M * N * K)
     plan = _plan(M, K, N, side_by_side, b_transposed, bias is not None, dtype, workers)
-    sizes = plan.packed_size, plan.copy_size, plan.edge_size, plan.start_size
-    with Scratch(dtype, *(workers * size for size in sizes)) as (packed, copy, edge, start, _):
+    with Scratch(dtype, *plan.sizes) as (packed, copy, edge, start, _):
         start_from = out if bias is None else bias
         multiply(workers, a, b, start_from, out, packed, copy, edge, start, plan.extents)
 
@@ -160,10 +156,10 @@ def _plan(
         chunks, chunk, max(BYTES_OF_A // max(chunk * dtype.itemsize, 1) // ROWS, 1) * ROWS,
         int(copied),
     )  # fmt: skip
-    return Plan(
-        Constants(extents), chunk * (2 * group + 1) * side, copy_size, ROWS * 3 * side,
-        (2 * panels + 1) * side,
-    )  # fmt: skip
+    packed_size, edge_size = chunk * (2 * group + 1) * side, ROWS * 3 * side
+    start_size = (2 * panels + 1) * side
+    sizes = workers * packed_size, workers * copy_size, workers * edge_size, workers * start_size
+    return Plan(Constants(extents), sizes)
 
 
 def _jobs(M: int, N: int, panels: int, copied: bool, workers: int) -> tuple[int, int]:
@@ -246,7 +242,7 @@ def _copy_rows(
 
 @inlined
 def _tile(
-    rows: int, width: int, a: Array, a_start: int, a_row: int, a_k: int, depth: int,
+    rows: int, width: int, side_by_side: int, a: Array, a_start: int, a_step: int, depth: int,
     packed: Array, packed_start: int, first: bool, start: Array, start_start: int,
     out: Array, out_start: int, N: int, edge: Array, edge_start: int,
 ) -> None:  # fmt: skip
@@ -266,7 +262,7 @@ def _tile(
                 copy_line(out, out_start + r * N, edge, edge_start + r * step, width)
             init, init_start, init_row = edge, edge_start, step
     product_tile(
-        rows, vectors, a, a_start, a_row, a_k, depth, packed, packed_start, step,
+        rows, vectors, side_by_side, a, a_start, a_step, depth, packed, packed_start,
         init, init_start, init_row, target, target_start, target_row,
     )  # fmt: skip
     if width < step:
@@ -289,11 +285,12 @@ def _job(
     groups = (end - begin + e.group - 1) // e.group
     parts = (rows + e.part_rows - 1) // e.part_rows
     laid_out = e.copied and e.a_row == 1
-    a_row, a_k = e.a_row, e.a_k
+    a_row, a_step = e.a_row, max(e.a_row, e.a_k)
     if laid_out:
-        a_k = ROWS
+        a_step = ROWS
     elif e.copied:
-        a_row = e.chunk + SLACK
+        a_row = a_step = e.chunk + SLACK
+    side_by_side = 1 if e.a_row == 1 else 0
     for chunk in range(e.chunks):
         k = e.K * chunk // e.chunks
         depth = e.K * (chunk + 1) // e.chunks - k
@@ -330,7 +327,7 @@ def _job(
                         if laid_out:
                             source = rows_start + m * e.chunk
                         _tile(
-                            tile_rows, columns, rows_of_a, source, a_row, a_k, depth,
+                            tile_rows, columns, side_by_side, rows_of_a, source, a_step, depth,
                             packed, place, chunk == 0, start, start_start + n,
                             out, target, e.N, edge, edge_start,
                         )  # fmt: skip

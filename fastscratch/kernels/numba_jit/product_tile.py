@@ -4,6 +4,7 @@ Its twin is ``src_kernels/product.h``. A product's operands lie at even steps, s
 they is loaded.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -11,8 +12,18 @@ from numba import types
 
 from fastscratch.kernels.numba_jit.compile import JIT, intrinsic
 from fastscratch.kernels.numba_jit.machine import FUSED, ROWS, TRIPLE_ROWS, VECTOR_BYTES
-from fastscratch.kernels.numba_jit.vectors import Emitter, lanes_of, pointers, switch
+from fastscratch.kernels.numba_jit.vectors import Emitter, lanes_of, pointers, repeat, switch
 from fastscratch.types import Array
+
+UNROLLED = 4
+"""Steps of k in one turn of the loop, which are then multiply-adds and loads alone.
+
+A tenth faster, and a fifth where another program has the other half of the core. Larger tiles have
+enough sums in one step; smaller ones are rare, and would only take time to compile.
+"""
+
+UNROLLED_SUMS = range(8, 17)
+"""Sums of a tile that is unrolled."""
 
 _INT = ir.IntType(64)
 
@@ -22,54 +33,52 @@ def make_product_tile(vector_bytes: int, rows_max: int, triple_max: int, fused: 
 
     @intrinsic
     def product_tile(  # type: ignore[no-untyped-def]
-        context, rows, vectors, a, a_start, a_row, a_k, depth, b, b_start, b_k,
+        context, rows, vectors, side_by_side, a, a_start, a_step, depth, b, b_start,
         init, init_start, init_row, out, out_start, out_row,
     ):  # fmt: skip
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             (
-                rows, vectors, a, a_start, a_row, a_k, depth, b, b_start, b_k,
+                rows, vectors, side_by_side, a, a_start, a_step, depth, b, b_start,
                 init, init_start, init_row, out, out_start, out_row,
             ) = arguments  # fmt: skip
             pointer = pointers(context, builder, signature)
-            a = builder.gep(pointer(2, a), [a_start])
+            a = builder.gep(pointer(3, a), [a_start])
             b = builder.gep(pointer(7, b), [b_start])
-            init = builder.gep(pointer(10, init), [init_start])
-            out = builder.gep(pointer(13, out), [out_start])
-            emitter = Emitter(builder, signature.args[2].dtype, vector_bytes, fused)
+            init = builder.gep(pointer(9, init), [init_start])
+            out = builder.gep(pointer(12, out), [out_start])
+            emitter = Emitter(builder, signature.args[3].dtype, vector_bytes, fused)
 
             def emit(case: int) -> None:
-                rows, vectors = divmod(case, 4)
-                # Odd multiples: an address holds one of them times 1, 2, 4 or 8, and so the
-                # addresses of 14 rows take 8 registers.
-                step = builder.mul(a_row, _INT(emitter.itemsize))
-                multiples = {odd: builder.mul(step, _INT(odd)) for odd in range(1, rows, 2)}
+                rows, vectors, form = case // 8, case // 2 % 4, case % 2
                 for r in range(rows):
                     # Where it goes may be far away; by the end of the loop it is here.
                     target = builder.gep(out, [builder.mul(out_row, _INT(r))])
                     emitter.prefetch(target, True)
                     emitter.prefetch(builder.gep(target, [_INT(vectors * emitter.lanes - 1)]), True)
-
-                def operands(k: Any, row: Any, columns: Any) -> tuple[list[Any], Any]:
-                    byte = builder.bitcast(row, ir.IntType(8).as_pointer())
-                    scalars = [row]
-                    for r in range(1, rows):
-                        shift = (r & -r).bit_length() - 1
-                        offset = builder.shl(multiples[r >> shift], _INT(shift))
-                        scalars.append(builder.bitcast(builder.gep(byte, [offset]), row.type))
-                    return scalars, columns
-
-                sums = emitter.sums(
-                    rows, vectors, _INT(0), depth, operands, moving=[(a, a_k), (b, b_k)]
-                )
+                a_row, a_k = (_INT(1), a_step) if form else (a_step, _INT(1))
+                steps = UNROLLED
+                if rows * vectors not in UNROLLED_SUMS:
+                    steps = 1
+                    a_row = builder.select(side, _INT(1), a_step)
+                    a_k = builder.select(side, a_step, _INT(1))
+                sums = _sums(emitter, rows, vectors, steps, a, a_row, a_k, depth, b)
                 emitter.store_sums(sums, init, init_row, out, out_row)
 
-            cases = [rows * 4 + 2 for rows in range(1, rows_max + 1)]
-            cases += [rows * 4 + 3 for rows in range(1, triple_max + 1)]
-            switch(builder, builder.add(builder.mul(rows, _INT(4)), vectors), cases, emit)
+            shapes = [(rows, 2) for rows in range(1, rows_max + 1)]
+            shapes += [(rows, 3) for rows in range(1, triple_max + 1)]
+            cases = [rows * 8 + vectors * 2 for rows, vectors in shapes]
+            # What is unrolled has a form of its own for rows that lie side by side.
+            cases += [r * 8 + v * 2 + 1 for r, v in shapes if r * v in UNROLLED_SUMS]
+            side = builder.icmp_signed("!=", side_by_side, _INT(0))
+            beyond = builder.sub(builder.mul(rows, vectors), _INT(UNROLLED_SUMS.start))
+            is_unrolled = builder.icmp_unsigned("<", beyond, _INT(len(UNROLLED_SUMS)))
+            form = builder.zext(builder.and_(side, is_unrolled), _INT)
+            case = builder.add(builder.mul(rows, _INT(8)), builder.mul(vectors, _INT(2)))
+            switch(builder, builder.add(case, form), cases, emit)
             return context.get_dummy_value()
 
         arguments = (
-            rows, vectors, a, a_start, a_row, a_k, depth, b, b_start, b_k,
+            rows, vectors, side_by_side, a, a_start, a_step, depth, b, b_start,
             init, init_start, init_row, out, out_start, out_row,
         )  # fmt: skip
         return types.void(*arguments), generate
@@ -77,17 +86,79 @@ def make_product_tile(vector_bytes: int, rows_max: int, triple_max: int, fused: 
     return product_tile
 
 
+def _sums(
+    emitter: Emitter, rows: int, vectors: int, steps: int, a: Any, a_row: Any, a_k: Any, depth: Any,
+    b: Any,
+) -> list[list[Any]]:  # fmt: skip
+    """Emit the loop over k, so many steps a turn, and one over the steps that are left."""
+    builder = emitter.builder
+    row_multiple = _multiples(emitter, a_row, rows)
+    k_multiple = _multiples(emitter, a_k, steps)
+
+    def turn(steps: int) -> Any:
+        def body(carried: list[Any]) -> list[Any]:
+            a, b, *sums = carried
+            for k in range(steps):
+                columns = [emitter.load(b, k * vectors + v) for v in range(vectors)]
+                for r in range(rows):
+                    factor = emitter.broadcast(k_multiple(row_multiple(a, r), k))
+                    for v in range(vectors):
+                        i = r * vectors + v
+                        sums[i] = emitter.multiply_add(factor, columns[v], sums[i])
+            a = builder.gep(a, [builder.mul(a_k, _INT(steps))])
+            b = builder.gep(b, [_INT(steps * vectors * emitter.lanes)])
+            # Else LLVM makes each address of the one before: a chain as long as the sums take.
+            return [emitter.opaque(a), b, *sums]
+
+        return body
+
+    zero = ir.Constant(emitter.vector, [0.0] * emitter.lanes)
+    carried = [a, b] + [zero] * (rows * vectors)
+    if steps > 1:
+        carried = repeat(builder, builder.sdiv(depth, _INT(steps)), carried, turn(steps))
+        depth = builder.srem(depth, _INT(steps))
+    sums = repeat(builder, depth, carried, turn(1))[2:]
+    return [sums[r * vectors : (r + 1) * vectors] for r in range(rows)]
+
+
+def _multiples(emitter: Emitter, step: Any, count: int) -> Callable[[Any, int], Any]:
+    """Addresses so many steps behind a pointer.
+
+    Only odd multiples take registers: an address holds one of them times 1, 2, 4 or 8, and so the
+    addresses of 14 rows take 8.
+    """
+    builder = emitter.builder
+    if isinstance(step, ir.Constant):
+        return lambda pointer, steps: builder.gep(pointer, [_INT(step.constant * steps)])
+    bytes_each = builder.mul(step, _INT(emitter.itemsize))
+    odds = [emitter.opaque(builder.mul(bytes_each, _INT(odd))) for odd in range(1, count, 2)]
+
+    def address(pointer: Any, steps: int) -> Any:
+        if steps == 0:
+            return pointer
+        shift = (steps & -steps).bit_length() - 1
+        offset = builder.shl(odds[steps >> shift + 1], _INT(shift))
+        byte = builder.gep(builder.bitcast(pointer, ir.IntType(8).as_pointer()), [offset])
+        return builder.bitcast(byte, pointer.type)
+
+    return address
+
+
 def plain_product_tile(
-    rows: int, vectors: int, a: Array, a_start: int, a_row: int, a_k: int, depth: int,
-    b: Array, b_start: int, b_k: int, init: Array, init_start: int, init_row: int,
+    rows: int, vectors: int, side_by_side: int, a: Array, a_start: int, a_step: int, depth: int,
+    b: Array, b_start: int, init: Array, init_start: int, init_row: int,
     out: Array, out_start: int, out_row: int,
 ) -> None:  # fmt: skip
-    """out[r, :] = init[r, :] + sum over k of a[r, k]*b[k, :], for two or three vectors."""
+    """out[r, :] = init[r, :] + sum over k of a[r, k]*b[k, :], for two or three vectors.
+
+    a[r, k] is a[r*a_step + k], or a[k*a_step + r] if its rows lie side by side; b is packed.
+    """
     width = vectors * lanes_of(a)
+    a_row, a_k = (1, a_step) if side_by_side else (a_step, 1)
     for r in range(rows):
         total = init[init_start + r * init_row :][:width].copy()
         for k in range(depth):
-            total += a[a_start + r * a_row + k * a_k] * b[b_start + k * b_k :][:width]
+            total += a[a_start + r * a_row + k * a_k] * b[b_start + k * width :][:width]
         out[out_start + r * out_row :][:width] = total
 
 

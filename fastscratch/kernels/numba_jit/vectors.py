@@ -3,7 +3,7 @@
 All loads and stores are aligned to the element only.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -60,15 +60,16 @@ class Emitter:
             return self.builder.call(self.fma, [a, b, c])
         return self.builder.fadd(self.builder.fmul(a, b), c)
 
+    def opaque(self, value: Any) -> Any:
+        """The same value, of which the optimiser knows nothing: what is added to it stays apart."""
+        kind = ir.FunctionType(value.type, [value.type])
+        return self.builder.asm(kind, "", "=r,0", [value], side_effect=False)
+
     def sums(
         self, rows: int, vectors: int, start: Any, stop: Any,
-        operands: Callable[..., tuple[list[Any], Any]], moving: Sequence[tuple[Any, Any]] = (),
+        operands: Callable[[Any], tuple[list[Any], Any]],
     ) -> list[list[Any]]:  # fmt: skip
-        """The loop: ``rows`` by ``vectors`` sums over k.
-
-        ``operands(k, *moved)`` gives the pointers; ``moved`` are the pointers of ``moving``, each
-        of which goes on by its stride from k to k.
-        """
+        """The loop: ``rows`` by ``vectors`` sums over k; ``operands(k)`` gives the pointers."""
         builder = self.builder
         before = builder.block
         loop = builder.append_basic_block("tile.loop")
@@ -80,10 +81,7 @@ class Emitter:
         k = builder.phi(_INT)
         k.add_incoming(start, before)
         sums = [[builder.phi(self.vector) for _ in range(vectors)] for _ in range(rows)]
-        moved = [builder.phi(pointer.type) for pointer, _ in moving]
-        for here, (pointer, _) in zip(moved, moving, strict=True):
-            here.add_incoming(pointer, before)
-        scalars, b = operands(k, *moved)
+        scalars, b = operands(k)
         columns = [self.load(b, v) for v in range(vectors)]
         results = []
         for row, scalar in zip(sums, scalars, strict=True):
@@ -91,8 +89,6 @@ class Emitter:
             results.append(
                 [self.multiply_add(factor, b, c) for b, c in zip(columns, row, strict=True)]
             )
-        for here, (_, stride) in zip(moved, moving, strict=True):
-            here.add_incoming(builder.gep(here, [stride]), loop)
         following = builder.add(k, _INT(1))
         k.add_incoming(following, loop)
         builder.cbranch(builder.icmp_signed("<", following, stop), loop, after)
@@ -193,6 +189,32 @@ def switch(
         otherwise()
         builder.branch(end)
     builder.position_at_end(end)
+
+
+def repeat(
+    builder: Any, turns: Any, carried: list[Any], body: Callable[[list[Any]], list[Any]]
+) -> list[Any]:
+    """Emit a loop that carries values from turn to turn; what they are in the end."""
+    before = builder.block
+    loop = builder.append_basic_block("repeat.turn")
+    after = builder.append_basic_block("repeat.end")
+    builder.cbranch(builder.icmp_signed(">", turns, _INT(0)), loop, after)
+    builder.position_at_end(loop)
+    left = builder.phi(_INT)
+    values = [builder.phi(value.type) for value in carried]
+    following = body(list(values))
+    fewer = builder.sub(left, _INT(1))
+    left.add_incoming(turns, before)
+    left.add_incoming(fewer, builder.block)
+    builder.cbranch(builder.icmp_signed(">", fewer, _INT(0)), loop, after)
+    end = builder.block
+    builder.position_at_end(after)
+    results = [builder.phi(value.type) for value in carried]
+    for value, result, given, new in zip(values, results, carried, following, strict=True):
+        for phi in (value, result):
+            phi.add_incoming(given, before)
+            phi.add_incoming(new, end)
+    return results
 
 
 @intrinsic

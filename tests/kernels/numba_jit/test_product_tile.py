@@ -22,8 +22,11 @@ def test_product_tile(width, dtype, monkeypatch):
     )
 
     @numba.njit
-    def run(rows, vectors, a, a_row, a_k, depth, b, b_k, init, init_row, out, out_row):
-        tile(rows, vectors, a, 3, a_row, a_k, depth, b, 5, b_k, init, 1, init_row, out, 2, out_row)
+    def run(rows, vectors, side_by_side, a, a_step, depth, b, init, init_row, out, out_row):
+        tile(
+            rows, vectors, side_by_side, a, 3, a_step, depth, b, 5,
+            init, 1, init_row, out, 2, out_row,
+        )  # fmt: skip
 
     rng = np.random.default_rng(0)
     side = vector_bytes // np.dtype(dtype).itemsize
@@ -31,13 +34,15 @@ def test_product_tile(width, dtype, monkeypatch):
     for vectors_each, most in ((2, rows_max), (3, triple_max)):
         step = vectors_each * side
         for rows in range(1, most + 1):
-            for a_row, a_k, depth, init_row in [(30, 1, 20, step), (1, 17, 11, 0), (9, 1, 0, step)]:
+            for side_by_side, a_step, depth, init_row in [
+                (0, 30, 21, step), (1, 17, 11, 0), (0, 9, 0, step), (1, 15, 3, step),
+            ]:  # fmt: skip
                 ref = np.full(2 + rows * (step + 1), 77, dtype)
                 out = ref.copy()
-                operands = a, a_row, a_k, depth, b, step + 2, init, init_row
-                run(rows, vectors_each, *operands, out, step + 1)
+                operands = a, a_step, depth, b, init, init_row
+                run(rows, vectors_each, side_by_side, *operands, out, step + 1)
                 product_tile.plain_product_tile(
-                    rows, vectors_each, a, 3, a_row, a_k, depth, b, 5, step + 2,
+                    rows, vectors_each, side_by_side, a, 3, a_step, depth, b, 5,
                     init, 1, init_row, ref, 2, step + 1,
                 )  # fmt: skip
                 np.testing.assert_array_equal(out, ref)
@@ -50,20 +55,30 @@ def test_the_loop_holds_its_sums_in_registers():
     tile = product_tile.product_tile
 
     @numba.njit
-    def run(rows, vectors, a, row, k, depth, b, out):
-        tile(rows, vectors, a, 0, row, k, depth, b, 0, 32, out, 0, 32, out, 0, 32)
+    def run(rows, vectors, side_by_side, a, step, depth, b, out):
+        tile(rows, vectors, side_by_side, a, 0, step, depth, b, 0, out, 0, 32, out, 0, 32)
 
     line = np.zeros(2000, np.float32)
-    run(1, 2, line, 1, 1, 1, line, line)
+    run(1, 2, 0, line, 1, 1, line, line)
     (code,) = run.inspect_asm().values()
     register = {16: "%xmm", 32: "%ymm", 64: "%zmm"}[machine.VECTOR_BYTES]
-    found = {}
+    found: dict[int, list[tuple[list[str], int]]] = {}
     for block in re.split(r"^\.?\w+:", code, flags=re.MULTILINE):
-        instructions = [line for line in block.splitlines() if register in line]
+        # LLVM puts what follows a loop into the same block.
+        loop = block[: block.find("\tj")].splitlines()
+        instructions = [line for line in loop if register in line]
         sums = [line for line in instructions if "vfmadd" in line]
         if sums:
-            found[len(sums)] = [line for line in instructions if "rsp" in line]
-    counts = [2 * rows for rows in range(1, machine.ROWS + 1)]
-    counts += [3 * rows for rows in range(1, machine.TRIPLE_ROWS + 1)]
-    for count in counts:
-        assert found[count] == [], f"{count} sums"
+            spills = [line for line in instructions if "rsp" in line]
+            found.setdefault(len(sums), []).append((spills, len(loop)))
+    shapes = [(rows, 2) for rows in range(1, machine.ROWS + 1)]
+    shapes += [(rows, 3) for rows in range(1, machine.TRIPLE_ROWS + 1)]
+    for rows, wide in shapes:
+        count = rows * wide
+        assert all(spills == [] for spills, _ in found[count]), f"{count} sums"
+        if count in product_tile.UNROLLED_SUMS:
+            loops = found[product_tile.UNROLLED * count]
+            assert all(spills == [] for spills, _ in loops), f"{count} sums, unrolled"
+            # Multiply-adds and loads, and hardly anything to find out the addresses.
+            most = product_tile.UNROLLED * (count + rows + wide + 2)
+            assert min(length for _, length in loops) <= most, f"{count} sums, unrolled"
