@@ -4,44 +4,47 @@ The larger operand is read once, as it lies: to pack it would cost more than to 
 """
 
 from fastscratch.kernels.numba_jit.compile import In, Out, driver
-from fastscratch.kernels.numba_jit.lines import add_line, dot_lines, get, put
-from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line
+from fastscratch.kernels.numba_jit.few_tile import LINE_VECTORS, add_dots, add_lines
+from fastscratch.kernels.numba_jit.lines import add_line, dot_lines, get, put, share_start
+from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line, lanes
 
 FEW_ROWS = 4
 """Examples of a product that is computed here."""
 
-CHUNK = 256
-"""Products summed in a row before they are added up, so that float32 keeps its digits."""
+CHUNK = 64
+"""Products summed in a row before they are added up: float32 keeps its digits, L1 the rows of b."""
 
-LINE = 512
-"""Columns whose sums, and four rows of b, stay in the L1 cache."""
+DOT_CHUNK = 1024
+"""The same for sums of a vector's lanes each."""
 
 
 @driver
 def multiply_lines(
     worker: int, workers: int, a: In, b: In, bias: In, out: Out, M: int, K: int, N: int
 ) -> None:
-    """out[m, :] = bias + sum over k of a[m, k]*b[k, :]: b streams by once, four rows at a time."""
-    for first in range(worker * LINE, N, workers * LINE):
-        count = min(LINE, N - first)
+    """out[m, :] = bias + sum over k of a[m, k]*b[k, :]: b streams by once."""
+    side = lanes(a)
+    vectors = (N + side - 1) // side
+    blocks = (vectors + LINE_VECTORS - 1) // LINE_VECTORS
+    for block in range(worker, blocks, workers):
+        n = vectors * block // blocks * side
+        n_stop = min(vectors * (block + 1) // blocks * side, N)
+        width = n_stop - n
         for m in range(M):
-            copy_line(bias, first, out, m * N + first, count)
-        for k in range(0, K // 4 * 4, 4):
-            row = k * N + first
+            copy_line(bias, n, out, m * N + n, width)
+        for k in range(0, K, CHUNK):
+            depth = min(CHUNK, K - k)
             for m in range(M):
-                target = m * N + first
-                a0, a1 = get(a, m * K + k), get(a, m * K + k + 1)
-                a2, a3 = get(a, m * K + k + 2), get(a, m * K + k + 3)
-                for n in range(count):
-                    total = a0 * get(b, row + n) + a1 * get(b, row + N + n)
-                    total += a2 * get(b, row + 2 * N + n) + a3 * get(b, row + 3 * N + n)
-                    put(out, target + n, get(out, target + n) + total)
-        for k in range(K // 4 * 4, K):
-            row = k * N + first
-            for m in range(M):
-                target, factor = m * N + first, get(a, m * K + k)
-                for n in range(count):
-                    put(out, target + n, get(out, target + n) + factor * get(b, row + n))
+                if width >= side:
+                    add_lines(
+                        (width + side - 1) // side, width, a, m * K + k, depth,
+                        b, k * N + n, N, out, m * N + n,
+                    )  # fmt: skip
+                    continue
+                for i in range(k, k + depth):
+                    factor = get(a, m * K + i)
+                    for j in range(n, n_stop):
+                        put(out, m * N + j, get(out, m * N + j) + factor * get(b, i * N + j))
 
 
 @driver
@@ -49,12 +52,23 @@ def multiply_dots(
     worker: int, workers: int, a: In, b: In, out: Out, M: int, K: int, N: int
 ) -> None:
     """out[m, n] = <a[m, :], b[n, :]>."""
-    for n in range(worker, N, workers):
-        for m in range(M):
-            total = dot_lines(a, m * K, b, n * K, min(CHUNK, K))
-            for k in range(CHUNK, K, CHUNK):
-                total += dot_lines(a, m * K + k, b, n * K + k, min(CHUNK, K - k))
-            put(out, m * N + n, total)
+    side = lanes(a)
+    begin, end = share_start(worker, workers, N), share_start(worker + 1, workers, N)
+    for m in range(M):
+        fill_line(out, m * N + begin, end - begin, 0)
+    for k in range(0, K, DOT_CHUNK):
+        depth = min(DOT_CHUNK, K - k)
+        for n in range(begin, end, side):
+            first = min(n, N - side)
+            for m in range(M):
+                if first >= 0 and side <= K:
+                    add_dots(
+                        n - first, a, m * K + k, b, first * K + k, K, depth, out, m * N + first
+                    )
+                    continue
+                for i in range(n, min(n + side, end)):
+                    total = dot_lines(a, m * K + k, b, i * K + k, depth)
+                    put(out, m * N + i, get(out, m * N + i) + total)
 
 
 @driver

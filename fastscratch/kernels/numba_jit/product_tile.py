@@ -4,7 +4,6 @@ Its twin is ``src_kernels/product.h``. A product's operands lie at even steps, s
 they is loaded.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -92,8 +91,8 @@ def _sums(
 ) -> list[list[Any]]:  # fmt: skip
     """Emit the loop over k, so many steps a turn, and one over the steps that are left."""
     builder = emitter.builder
-    row_multiple = _multiples(emitter, a_row, rows)
-    k_multiple = _multiples(emitter, a_k, steps)
+    row_multiple = emitter.multiples(a_row, rows)
+    k_multiple = emitter.multiples(a_k, steps)
 
     def turn(steps: int) -> Any:
         def body(carried: list[Any]) -> list[Any]:
@@ -112,36 +111,12 @@ def _sums(
 
         return body
 
-    zero = ir.Constant(emitter.vector, [0.0] * emitter.lanes)
-    carried = [a, b] + [zero] * (rows * vectors)
+    carried = [a, b, *[emitter.zero] * (rows * vectors)]
     if steps > 1:
         carried = repeat(builder, builder.sdiv(depth, _INT(steps)), carried, turn(steps))
         depth = builder.srem(depth, _INT(steps))
     sums = repeat(builder, depth, carried, turn(1))[2:]
     return [sums[r * vectors : (r + 1) * vectors] for r in range(rows)]
-
-
-def _multiples(emitter: Emitter, step: Any, count: int) -> Callable[[Any, int], Any]:
-    """Addresses so many steps behind a pointer.
-
-    Only odd multiples take registers: an address holds one of them times 1, 2, 4 or 8, and so the
-    addresses of 14 rows take 8.
-    """
-    builder = emitter.builder
-    if isinstance(step, ir.Constant):
-        return lambda pointer, steps: builder.gep(pointer, [_INT(step.constant * steps)])
-    bytes_each = builder.mul(step, _INT(emitter.itemsize))
-    odds = [emitter.opaque(builder.mul(bytes_each, _INT(odd))) for odd in range(1, count, 2)]
-
-    def address(pointer: Any, steps: int) -> Any:
-        if steps == 0:
-            return pointer
-        shift = (steps & -steps).bit_length() - 1
-        offset = builder.shl(odds[steps >> shift + 1], _INT(shift))
-        byte = builder.gep(builder.bitcast(pointer, ir.IntType(8).as_pointer()), [offset])
-        return builder.bitcast(byte, pointer.type)
-
-    return address
 
 
 def plain_product_tile(

@@ -28,6 +28,7 @@ class Emitter:
         self.scalar = ir.FloatType() if self.itemsize == 4 else ir.DoubleType()
         self.vector = ir.VectorType(self.scalar, self.lanes)
         self.undefined = ir.Constant(self.vector, ir.Undefined)
+        self.zero = ir.Constant(self.vector, [0.0] * self.lanes)
         self.fma = None
         if fused:
             self.fma = cgutils.get_or_insert_function(
@@ -65,6 +66,28 @@ class Emitter:
         kind = ir.FunctionType(value.type, [value.type])
         return self.builder.asm(kind, "", "=r,0", [value], side_effect=False)
 
+    def multiples(self, step: Any, count: int) -> Callable[[Any, int], Any]:
+        """Addresses fewer than ``count`` steps behind a pointer.
+
+        Only odd multiples take registers: an address holds one of them times 1, 2, 4 or 8, and so
+        the addresses of 14 rows take 8.
+        """
+        builder = self.builder
+        if isinstance(step, ir.Constant):
+            return lambda pointer, steps: builder.gep(pointer, [_INT(step.constant * steps)])
+        bytes_each = builder.mul(step, _INT(self.itemsize))
+        odds = [self.opaque(builder.mul(bytes_each, _INT(odd))) for odd in range(1, count, 2)]
+
+        def address(pointer: Any, steps: int) -> Any:
+            if steps == 0:
+                return pointer
+            shift = (steps & -steps).bit_length() - 1
+            offset = builder.shl(odds[steps >> shift + 1], _INT(shift))
+            byte = builder.gep(builder.bitcast(pointer, ir.IntType(8).as_pointer()), [offset])
+            return builder.bitcast(byte, pointer.type)
+
+        return address
+
     def sums(
         self, rows: int, vectors: int, start: Any, stop: Any,
         operands: Callable[[Any], tuple[list[Any], Any]],
@@ -75,7 +98,6 @@ class Emitter:
         loop = builder.append_basic_block("tile.loop")
         after = builder.append_basic_block("tile.done")
         builder.cbranch(builder.icmp_signed("<", start, stop), loop, after)
-        zero = ir.Constant(self.vector, [0.0] * self.lanes)
 
         builder.position_at_end(loop)
         k = builder.phi(_INT)
@@ -97,9 +119,9 @@ class Emitter:
         finals = [[builder.phi(self.vector) for _ in range(vectors)] for _ in range(rows)]
         for r in range(rows):
             for v in range(vectors):
-                sums[r][v].add_incoming(zero, before)
+                sums[r][v].add_incoming(self.zero, before)
                 sums[r][v].add_incoming(results[r][v], loop)
-                finals[r][v].add_incoming(zero, before)
+                finals[r][v].add_incoming(self.zero, before)
                 finals[r][v].add_incoming(results[r][v], loop)
         return finals
 
@@ -122,6 +144,15 @@ class Emitter:
             totals = [builder.fadd(self.load(source, v), value) for v, value in enumerate(row)]
             for v, total in enumerate(totals):
                 self.store(total, target, v)
+
+    def from_lane(self, first: Any) -> Any:
+        """Which lanes of a vector are not before the one with this index."""
+        index = ir.IntType(32)
+        lanes = ir.Constant(ir.VectorType(index, self.lanes), list(range(self.lanes)))
+        undefined = ir.Constant(lanes.type, ir.Undefined)
+        one = self.builder.insert_element(undefined, self.builder.trunc(first, index), index(0))
+        full = self.builder.shuffle_vector(one, undefined, _mask([0] * self.lanes))
+        return self.builder.icmp_unsigned(">=", lanes, full)
 
     def prefetch(self, pointer: Any, write: bool) -> None:
         """Bring a line of the cache here, to be written or read."""
