@@ -1,8 +1,7 @@
 """Activations, element by element: each worker its share of the elements, whatever their axes."""
 
-import math
-
 from fastscratch.kernels.numba_jit.compile import In, Out, driver, usable_workers
+from fastscratch.kernels.numba_jit.elementary import falling_exp, hyperbolic_tangent
 from fastscratch.kernels.numba_jit.lines import get, put, share_start
 from fastscratch.types import Array
 
@@ -61,7 +60,7 @@ def sigmoid(worker: int, workers: int, x: In, y: Out, size: int) -> None:
     one = x.dtype.type(1)
     for i in range(share_start(worker, workers, size), share_start(worker + 1, workers, size)):
         value = get(x, i)
-        small = math.exp(-abs(value))
+        small = falling_exp(-abs(value))
         put(y, i, (one if value >= 0 else small) / (one + small))
 
 
@@ -76,9 +75,9 @@ def sigmoid_slope(worker: int, workers: int, dout: In, y: In, dx: Out, size: int
 
 @driver
 def tanh(worker: int, workers: int, x: In, y: Out, size: int) -> None:
-    """The C library's."""
+    """Element by element."""
     for i in range(share_start(worker, workers, size), share_start(worker + 1, workers, size)):
-        put(y, i, math.tanh(get(x, i)))
+        put(y, i, hyperbolic_tangent(get(x, i)))
 
 
 @driver

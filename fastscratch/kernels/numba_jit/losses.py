@@ -3,6 +3,7 @@
 import math
 
 from fastscratch.kernels.numba_jit.compile import In, Labels, Out, driver, usable_workers
+from fastscratch.kernels.numba_jit.elementary import falling_exp
 from fastscratch.kernels.numba_jit.lines import get, put
 from fastscratch.types import Array
 
@@ -36,11 +37,12 @@ def softmax(
             largest = max(largest, get(scores, row + c))
         total = 0.0
         for c in range(C):
-            power = math.exp(get(scores, row + c) - largest)
-            put(probabilities, row + c, power)
-            total += power
+            put(probabilities, row + c, falling_exp(get(scores, row + c) - largest))
         for c in range(C):
-            put(probabilities, row + c, get(probabilities, row + c) / total)
+            total += get(probabilities, row + c)
+        divisor = scores.dtype.type(total)
+        for c in range(C):
+            put(probabilities, row + c, get(probabilities, row + c) / divisor)
         label = int(get(labels, n))
         if 0 <= label < C:
             put(losses, n, math.log(total) - (get(scores, row + label) - largest))
@@ -53,8 +55,11 @@ def slope(
     worker: int, workers: int, probabilities: In, labels: Labels, dscores: Out, N: int, C: int
 ) -> None:
     """A task is a row."""
+    one, size = dscores.dtype.type(1), dscores.dtype.type(N)
     for n in range(N * worker // workers, N * (worker + 1) // workers):
+        for c in range(n * C, (n + 1) * C):
+            put(dscores, c, get(probabilities, c) / size)
         label = int(get(labels, n))
-        for c in range(C):
-            own = 1 if c == label else 0
-            put(dscores, n * C + c, (get(probabilities, n * C + c) - own) / N)
+        if 0 <= label < C:
+            own = n * C + label
+            put(dscores, own, (get(probabilities, own) - one) / size)
