@@ -14,8 +14,8 @@ from fastscratch.kernels.numba_jit.machine import FUSED, VECTOR_BYTES
 from fastscratch.kernels.numba_jit.vectors import Emitter, lanes_of, pointers, repeat, switch
 from fastscratch.types import Array
 
-LINE_VECTORS = 14
-"""Vectors of a line whose sums stay in registers: enough to be added at the same time."""
+LINES = 8
+"""Lines that `add_lines` takes at once, each of them a stream from memory."""
 
 _INT = ir.IntType(64)
 
@@ -25,39 +25,59 @@ def make_few_tiles(vector_bytes: int, fused: bool) -> tuple[Any, Any]:
 
     @intrinsic
     def add_lines(  # type: ignore[no-untyped-def]
-        context, vectors, width, a, a_start, depth, b, b_start, b_step, out, out_start
+        context, fresh, lines, a, a_start, a_step, b, b_start, b_step, width, out, out_start
     ):
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            vectors, width, a, a_start, depth, b, b_start, b_step, out, out_start = arguments
+            (
+                fresh, lines, a, a_start, a_step, b, b_start, b_step, width, out, out_start,
+            ) = arguments  # fmt: skip
             pointer = pointers(context, builder, signature)
             a = builder.gep(pointer(2, a), [a_start])
             b = builder.gep(pointer(5, b), [b_start])
-            out = builder.gep(pointer(8, out), [out_start])
+            out = builder.gep(pointer(9, out), [out_start])
             emitter = Emitter(builder, signature.args[2].dtype, vector_bytes, fused)
-            last = builder.sub(width, _INT(emitter.lanes))
+            side = emitter.lanes
+            whole = builder.sdiv(width, _INT(side))
+            rest = builder.srem(width, _INT(side))
 
-            def emit(vectors: int) -> None:
+            def emit(lines: int) -> None:
+                factors = [
+                    emitter.broadcast(builder.gep(a, [builder.mul(a_step, _INT(k))]))
+                    for k in range(lines)
+                ]
+                line = emitter.multiples(b_step, lines)
+
+                def add(b: Any, total: Any) -> Any:
+                    for k, factor in enumerate(factors):
+                        total = emitter.multiply_add(factor, emitter.load(line(b, k), 0), total)
+                    return total
+
                 def turn(carried: list[Any]) -> list[Any]:
-                    a, b, *sums = carried
-                    factor = emitter.broadcast(a)
-                    lines = [emitter.load(b, v) for v in range(vectors - 1)]
-                    lines.append(emitter.load(builder.gep(b, [last]), 0))
-                    sums = [
-                        emitter.multiply_add(factor, line, total)
-                        for line, total in zip(lines, sums, strict=True)
-                    ]
-                    return [builder.gep(a, [_INT(1)]), builder.gep(b, [b_step]), *sums]
+                    b, out = carried
+                    before = builder.select(fresh, emitter.zero, emitter.load(out, 0))
+                    emitter.store(add(b, before), out, 0)
+                    return [emitter.opaque(builder.gep(x, [_INT(side)])) for x in (b, out)]
 
-                _, _, *sums = repeat(builder, depth, [a, b, *[emitter.zero] * vectors], turn)
-                skip = builder.sub(_INT((vectors - 1) * emitter.lanes), last)
-                end = builder.select(emitter.from_lane(skip), sums.pop(), emitter.zero)
-                emitter.add([sums], out, _INT(0))
-                emitter.add([[end]], builder.gep(out, [last]), _INT(0))
+                def last(carried: list[Any]) -> list[Any]:
+                    skip = builder.sub(_INT(side), rest)
+                    b, out = (builder.gep(x, [builder.neg(skip)]) for x in carried)
+                    counted = emitter.from_lane(skip)
+                    # Not a choice of what is stored: masked stores are slow.
+                    total = builder.select(counted, add(b, emitter.zero), emitter.zero)
+                    stale = builder.select(fresh, counted, ir.Constant(counted.type, None))
+                    before = builder.select(stale, emitter.zero, emitter.load(out, 0))
+                    emitter.store(builder.fadd(before, total), out, 0)
+                    return carried
 
-            switch(builder, vectors, range(1, LINE_VECTORS + 1), emit)
+                ends = repeat(builder, whole, [b, out], turn)
+                repeat(builder, builder.zext(_positive(builder, rest), _INT), ends, last)
+
+            switch(builder, lines, range(1, LINES + 1), emit)
             return context.get_dummy_value()
 
-        arguments = vectors, width, a, a_start, depth, b, b_start, b_step, out, out_start
+        arguments = (
+            fresh, lines, a, a_start, a_step, b, b_start, b_step, width, out, out_start,
+        )  # fmt: skip
         return types.void(*arguments), generate
 
     @intrinsic
@@ -98,7 +118,7 @@ def make_few_tiles(vector_bytes: int, fused: bool) -> tuple[Any, Any]:
                     carried[r] = emitter.multiply_add(factor, line, carried[r])
                 return carried
 
-            any_left = builder.zext(builder.icmp_signed(">", rest, _INT(0)), _INT)
+            any_left = builder.zext(_positive(builder, rest), _INT)
             sums = emitter.transposed(repeat(builder, any_left, sums, last))
             while len(sums) > 1:
                 sums = [builder.fadd(x, y) for x, y in zip(sums[::2], sums[1::2], strict=True)]
@@ -112,13 +132,20 @@ def make_few_tiles(vector_bytes: int, fused: bool) -> tuple[Any, Any]:
     return add_lines, add_dots
 
 
+def _positive(builder: Any, number: Any) -> Any:
+    return builder.icmp_signed(">", number, _INT(0))
+
+
 def plain_add_lines(
-    vectors: int, width: int, a: Array, a_start: int, depth: int, b: Array, b_start: int,
-    b_step: int, out: Array, out_start: int,
+    fresh: bool, lines: int, a: Array, a_start: int, a_step: int, b: Array, b_start: int,
+    b_step: int, width: int, out: Array, out_start: int,
 ) -> None:  # fmt: skip
-    """out += sum over k of a[k]*b[k, :]: a vector of columns or more, which take so many."""
-    for k in range(depth):
-        out[out_start:][:width] += a[a_start + k] * b[b_start + k * b_step :][:width]
+    """out = sum over a few k of a[k]*b[k, :] (+ out, unless fresh), a vector of columns or more."""
+    if fresh:
+        out[out_start:][:width] = 0
+    for k in range(lines):
+        row = b[b_start + k * b_step :][:width]
+        out[out_start:][:width] += a[a_start + k * a_step] * row
 
 
 def plain_add_dots(

@@ -199,11 +199,14 @@ def _pack(
     if rest > 0 and rest < step:
         fill_line(packed, target, depth * step, 0)
     if e.b_transposed:
+        # A vector of columns at a time: as many rows of memory as a set of the cache has ways.
         for q in range(panels):
-            transpose(
-                b, (n + q * panel) * e.K + k, e.K, panel if q < whole else rest, depth,
-                packed, start + q * panel * depth, panel if q < whole else step,
-            )  # fmt: skip
+            columns, step_here = (panel, panel) if q < whole else (rest, step)
+            for j in range(0, columns, side):
+                transpose(
+                    b, (n + q * panel + j) * e.K + k, e.K, min(side, columns - j), depth,
+                    packed, start + q * panel * depth + j, step_here,
+                )  # fmt: skip
         return
     for i in range(depth):
         source = (k + i) * e.N + n

@@ -19,8 +19,8 @@ def test_few_tiles(vector_bytes, dtype, monkeypatch):
     lines, dots = few_tile.make_few_tiles(vector_bytes, fused=vector_bytes > 16)
 
     @numba.njit
-    def run_lines(count, width, a, depth, b, b_step, out):
-        lines(count, width, a, 20, depth, b, 30, b_step, out, 2)
+    def run_lines(fresh, count, a, a_step, b, b_step, width, out):
+        lines(fresh, count, a, 20, a_step, b, 30, b_step, width, out, 2)
 
     @numba.njit
     def run_dots(skip, a, b, b_step, depth, out):
@@ -29,10 +29,10 @@ def test_few_tiles(vector_bytes, dtype, monkeypatch):
     rng = np.random.default_rng(0)
     side = vector_bytes // np.dtype(dtype).itemsize
     a = rng.integers(-4, 5, 20 + 50).astype(dtype)
-    b = rng.integers(-4, 5, 30 + 50 * (few_tile.LINE_VECTORS + 3) * side).astype(dtype)
+    b = rng.integers(-4, 5, 30 + 50 * 5 * side).astype(dtype)
     b[:14] = np.nan  # read, for the first row lies close to them, and not counted
     a[:4] = np.nan
-    start = rng.integers(-4, 5, 4 + few_tile.LINE_VECTORS * side).astype(dtype)
+    start = rng.integers(-4, 5, 4 + 5 * side).astype(dtype)
 
     def compare(run, plain, run_arguments, plain_arguments):
         out, ref = start.copy(), start.copy()
@@ -40,13 +40,13 @@ def test_few_tiles(vector_bytes, dtype, monkeypatch):
         plain(*plain_arguments, ref, 2)
         np.testing.assert_array_equal(out, ref)
 
-    for count in range(1, few_tile.LINE_VECTORS + 1):
-        for width in {count * side, count * side - 1, (count - 1) * side + 1} - set(range(side)):
-            for depth in (0, 1, 7):
-                step = width + 3
+    for count in range(1, few_tile.LINES + 1):
+        for width in (side, side + 1, 2 * side - 1, 4 * side):
+            for fresh in (False, True):
+                operands = b, 30, width + 3, width
                 compare(
-                    run_lines, few_tile.plain_add_lines, (count, width, a, depth, b, step),
-                    (count, width, a, 20, depth, b, 30, step),
+                    run_lines, few_tile.plain_add_lines, (fresh, count, a, 3, b, width + 3, width),
+                    (fresh, count, a, 20, 3, *operands),
                 )  # fmt: skip
     for skip in (0, 1, side - 1):
         for depth in (1, side - 1, side, 2 * side + 1, 50):
