@@ -115,7 +115,7 @@ def _winograd(
 
 ALGORITHMS = (
     _winograd(
-        4, ("cython",), winograd4_prefers,
+        4, ("cython", "numba"), winograd4_prefers,
         accuracy="fast", tolerance_factor=8.0, exact_integers=False,
     ),
     _winograd(2, ("cython", "numba"), winograd2_prefers),

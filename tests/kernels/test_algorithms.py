@@ -77,14 +77,16 @@ def test_the_transform_serves_3x3_windows_at_stride_1(text, supported):
 )
 def test_the_preferred_algorithm(text, default, fast, require_backend):
     require_backend("cython")
+    require_backend("numba")
     problem = parse_problem(f"conv2d_forward:f32:{text}")
     found = []
     for level in ("default", "fast"):
         with fs.accuracy(level):
-            for named in ("cython", None):
+            for named in ("cython", "numba", None):
                 choice = choose(problem, fs.dispatch.current_settings(), named)
                 found.append(choice.implementation.name)
-    assert found == [f"cython:{name}" for name in (default, default, fast, fast)]
+    names = [f"{b}:{name}" for name in (default, fast) for b in ("cython", "numba", "cython")]
+    assert found == names
 
 
 def test_a_named_algorithm_runs_whatever_is_preferred(require_backend):

@@ -154,8 +154,9 @@ class Driver:
     Arrays are handed to it flat, so that a specialisation serves every shape, read-only or not.
     """
 
-    def __init__(self, function: FunctionType):
+    def __init__(self, function: FunctionType, variant: str = ""):
         self.function = function
+        self._variant = variant
         update_wrapper(self, function)
         hints = get_type_hints(function, include_extras=True)
         names = list(inspect.signature(function).parameters)
@@ -196,7 +197,7 @@ class Driver:
             "unpack": unpacker([_numba_type(kind, dtype, window) for kind in self._kinds]),
         }
         module = self.function.__module__.rpartition(".")[2]
-        name = f"{module}_{self.function.__name__}_{dtype}_{window}"
+        name = f"{module}_{self.function.__name__}{self._variant}_{dtype}_{window}"
         signature = types.void(types.intp, types.intp, types.intp)
         return compile_cached(numba.cfunc, _entry, scope, name, signature, **_OPTIONS)
 
@@ -228,10 +229,13 @@ def _flat(values: tuple[Any, ...]) -> Iterator[Any]:
             yield value.reshape(-1) if isinstance(value, np.ndarray) else value
 
 
-def driver(function: Callable[..., None]) -> Driver:
-    """Make a `Driver` of a function whose arguments are annotated with the words above."""
+def driver(function: Callable[..., None], variant: str = "") -> Driver:
+    """Make a `Driver` of a function whose arguments are annotated with the words above.
+
+    Several of one name in one file differ by their variant.
+    """
     assert isinstance(function, FunctionType)
-    return Driver(function)
+    return Driver(function, variant)
 
 
 def _entry(worker, workers, block):  # type: ignore[no-untyped-def]

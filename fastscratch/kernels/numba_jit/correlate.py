@@ -280,7 +280,7 @@ def _task(
     for block in range(blocks * part // e.parts, blocks * (part + 1) // e.parts):
         co_start = block * width
         channels = min(width, e.CO - co_start)
-        repeat_row(bias, group * e.CO + co_start, channels, sums, sums_start, count)
+        repeat_row(bias, group * e.CO + co_start, channels, sums, sums_start, count, width)
         weights = (e.groups * blocks * first + (group * blocks + block) * taps) * e.CI * width
         for chunk in range(chunks):
             k_start, k_stop = total * chunk // chunks, total * (chunk + 1) // chunks

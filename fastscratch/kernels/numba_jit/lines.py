@@ -61,7 +61,7 @@ def share_start(worker: int, workers: int, size: int) -> int:
 
 @inner
 def repeat_row(
-    src: Array, src_start: int, count: int, dst: Array, dst_start: int, rows: int
+    src: Array, src_start: int, count: int, dst: Array, dst_start: int, rows: int, step: int
 ) -> None:
     """Each row of dst, two vectors wide = src, which may be shorter, and zeros."""
     width = 2 * lanes(src)
@@ -70,7 +70,7 @@ def repeat_row(
     copy_line(src, src_start, dst, dst_start, count)
     fill_line(dst, dst_start + count, width - count, 0)
     for row in range(1, rows):
-        copy_pair(dst, dst_start, dst, dst_start + row * width)
+        copy_pair(dst, dst_start, dst, dst_start + row * step)
 
 
 @inner

@@ -1,8 +1,8 @@
 """Tiles of the minimal-filtering convolutions: how they are cut into blocks, and what they see.
 
-A tile is 2x2 outputs, which see 4x4 of the source. A block is a rectangle of tiles of an image, or
-all tiles of some images. What it sees is turned round, channels last, slice after slice of the
-channels: every transform is then of whole vectors, whatever the extents of the image are.
+A tile is m x m outputs, which see (m + 2) x (m + 2) of the source. A block is a rectangle of tiles
+of an image, or all tiles of some images. What it sees is turned round, channels last, slice after
+slice of the channels: every transform is then of whole vectors, whatever the image's extents are.
 """
 
 from collections.abc import Callable
@@ -13,24 +13,8 @@ import numpy as np
 from fastscratch.kernels.numba_jit.compile import inner
 from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line, lanes
 from fastscratch.kernels.numba_jit.window import transpose
-from fastscratch.kernels.numba_jit.winograd_tile import Matrix, transform_by
+from fastscratch.kernels.numba_jit.winograd_tile import Transform, transform_by
 from fastscratch.types import Array
-
-SIDE, STEP, TAPS = 4, 2, 3
-"""Pixels that a tile sees along an axis, outputs that it has there, and taps of the window."""
-
-POINTS = SIDE * SIDE
-ONES = SIDE + 1
-"""The point whose product each output of a tile has exactly once, and its gradient likewise."""
-
-SOURCE = (1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, -1, 0, 1)
-WEIGHT = (1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1)
-OUTPUT = (1, 1, 1, 0), (0, 1, -1, 1)
-"""B', G and A' of F(2x2, 3x3) in Lavin and Gray, "Fast algorithms for convolutional neural
-networks" (2016), section 4.1; the last rows of B' and A' with the other sign."""
-
-TILES = 64
-"""Tiles of a block at most: 48 to 200 are equally fast, 28 are 5 to 10 % slower."""
 
 SLICE_BYTES = 64
 """What a pixel's channels in a slice take. With slices of 256 bytes, turning planes that lie 4 KiB
@@ -49,10 +33,24 @@ class Blocks(NamedTuple):
     block_w: int
     """Tiles of a block, at most."""
 
+    @property
+    def blocks(self) -> int:
+        """Blocks of all images."""
+        return self.batches * self.blocks_h * self.blocks_w
 
-def cut_tiles(N: int, OH: int, OW: int, most: int) -> Blocks:
+    @property
+    def tiles(self) -> int:
+        """Tiles of a block, at most."""
+        return self.images * self.block_h * self.block_w
+
+    def pixels(self, step: int, side: int) -> int:
+        """Pixels that the tiles of one image see, where a tile sees ``side`` on either axis."""
+        return ((self.block_h - 1) * step + side) * ((self.block_w - 1) * step + side)
+
+
+def cut_tiles(N: int, OH: int, OW: int, step: int, most: int) -> Blocks:
     """Blocks of so many tiles at most."""
-    rows, columns = max(-(-OH // STEP), 1), max(-(-OW // STEP), 1)
+    rows, columns = max(-(-OH // step), 1), max(-(-OW // step), 1)
     blocks_w = -(-columns // most)
     block_w = -(-columns // blocks_w)
     blocks_h = -(-rows // max(most // block_w, 1))
@@ -73,30 +71,30 @@ def slice_line(channels: int, dtype: np.dtype[np.floating]) -> int:
 
 @inner
 def find_block(
-    index: int, OH: int, OW: int, blocks_h: int, blocks_w: int
+    index: int, OH: int, OW: int, step: int, blocks_h: int, blocks_w: int
 ) -> tuple[int, int, int, int, int]:
     """The batch that a block is of, its first row and column of tiles, and how many it has."""
     column, rest = index % blocks_w, index // blocks_w
     row, batch = rest % blocks_h, rest // blocks_h
-    rows, columns = (OH + STEP - 1) // STEP, (OW + STEP - 1) // STEP
+    rows, columns = (OH + step - 1) // step, (OW + step - 1) // step
     top, left = rows * row // blocks_h, columns * column // blocks_w
     height = rows * (row + 1) // blocks_h - top
     return batch, top, left, height, columns * (column + 1) // blocks_w - left
 
 
-def loader(matrix: Matrix) -> Callable[..., None]:
-    """A function that transforms what a block of tiles sees, for a transform."""
-    transform, side = transform_by(matrix), len(matrix[0])
+def loader(kind: Transform, step: int, side: int) -> Callable[..., None]:
+    """A function that transforms what a block of tiles sees, to ``side`` points on an axis."""
+    transform, seen = transform_by(kind), kind.side
 
     @inner
     def load(
         source: Array, start: int, image_step: int, images: int, H: int, W: int, channels: int,
         ih: int, iw: int, height: int, across: int, turned: Array, turned_start: int,
-        local: Array, local_start: int, out: Array, out_start: int, line: int, step: int,
+        local: Array, local_start: int, out: Array, out_start: int, line: int, point_step: int,
     ) -> None:  # fmt: skip
         """out[point, tile, :] = the transform of some images' tiles, from pixel (ih, iw) on."""
         part = SLICE_BYTES // source.itemsize
-        rows, columns = (height - 1) * STEP + side, (across - 1) * STEP + side
+        rows, columns = (height - 1) * step + seen, (across - 1) * step + seen
         # What lies outside of the image stays zero, slice after slice.
         fill_line(local, local_start, rows * columns * part, 0)
         for image in range(images):
@@ -108,14 +106,12 @@ def loader(matrix: Matrix) -> Callable[..., None]:
                     local, local_start, rows, columns,
                 )  # fmt: skip
                 for row in range(height):
-                    first = local_start + row * STEP * columns * part
-                    target = tiles + row * across * line + c
-                    for column in range(across):
-                        transform(
-                            part // lanes(source),
-                            local, first + column * STEP * part, columns * part, part,
-                            out, target + column * line, SIDE * step, step,
-                        )  # fmt: skip
+                    transform(
+                        across, part // lanes(source),
+                        local, local_start + row * step * columns * part,
+                        columns * part, part, step * part,
+                        out, tiles + row * across * line + c, side * point_step, point_step, line,
+                    )  # fmt: skip
 
     return load
 

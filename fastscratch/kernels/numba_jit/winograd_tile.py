@@ -2,15 +2,12 @@
 
 Both forms work on vectors along the last axis (channels), whatever else an array's axes mean::
 
-    transform       dst[i, j, :] = sum over a, b of matrix[i, a]*matrix[j, b]*src[a, b, :]
+    transform       dst[t, i, j, :] = program along i (program along j (src[t, i, j, :]))
     tile_product    out[r, :]   (+)= sum over k of a[r*a_row + k*a_k]*b[k, :]
-
-A transform's matrix holds small numbers that are known when it is compiled: it becomes additions,
-and nothing is multiplied by 0 or 1.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -20,11 +17,25 @@ from numba.core import cgutils
 from fastscratch.kernels.numba_jit.compile import JIT, intrinsic
 from fastscratch.kernels.numba_jit.machine import FUSED, ROWS, VECTOR_BYTES
 from fastscratch.kernels.numba_jit.vectors import Emitter, lanes_of, pointers, switch
+from fastscratch.kernels.numba_jit.winograd_points import Program
 from fastscratch.types import Array
 
-Matrix = tuple[tuple[float, ...], ...]
-
 _INT = ir.IntType(64)
+
+
+class Transform(NamedTuple):
+    """A program applied along both axes of square blocks of vectors."""
+
+    program: Program
+    side: int
+    """Extent of a block: the values that the program takes."""
+    shared: int = 0
+    """Columns that a block shares with the next, which begins there: their first half is done once.
+    Without, the transform of the source takes a fifth longer."""
+    summed: bool = False
+    """Whether the sum of a block is stored too, where what it becomes would have another row."""
+    added: bool = False
+    """The way back: whether what stands there is added to all that the block becomes."""
 
 
 def make_product(vector_bytes: int, rows_max: int, fused: bool) -> Any:
@@ -75,81 +86,102 @@ def make_product(vector_bytes: int, rows_max: int, fused: bool) -> Any:
     return tile_product
 
 
-def make_transform(matrix: Matrix, vector_bytes: int, fused: bool) -> Any:
-    """``transform`` for a matrix and for vectors of a width."""
-    side = len(matrix[0])
+class Value:
+    """A vector that code is emitted for: what a program adds and multiplies."""
+
+    def __init__(self, emitter: Emitter, value: Any):
+        self.emitter = emitter
+        self.value = value
+
+    def __add__(self, other: "Value") -> "Value":
+        return self._of(self.emitter.builder.fadd, self.value, other.value)
+
+    def __sub__(self, other: "Value") -> "Value":
+        return self._of(self.emitter.builder.fsub, self.value, other.value)
+
+    def __rmul__(self, factor: float) -> "Value":
+        constant = ir.Constant(self.emitter.vector, [factor] * self.emitter.lanes)
+        return self._of(self.emitter.builder.fmul, constant, self.value)
+
+    def __neg__(self) -> "Value":
+        return Value(self.emitter, self.emitter.builder.fneg(self.value))
+
+    def _of(self, operation: Callable[..., Any], *values: Any) -> "Value":
+        return Value(self.emitter, operation(*values, flags=("contract",)))
+
+
+def make_transform(kind: Transform, vector_bytes: int, fused: bool) -> Any:
+    """``transform`` of a kind, for vectors of a width."""
 
     @intrinsic
     def transform(  # type: ignore[no-untyped-def]
-        context, vectors, src, src_start, src_row, src_col, dst, dst_start, dst_row, dst_col,
+        context, count, vectors, src, src_start, src_row, src_col, src_next,
+        dst, dst_start, dst_row, dst_col, dst_next,
     ):  # fmt: skip
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            vectors, src, src_start, src_row, src_col, dst, dst_start, dst_row, dst_col = arguments
+            (
+                count, vectors, src, src_start, src_row, src_col, src_next,
+                dst, dst_start, dst_row, dst_col, dst_next,
+            ) = arguments  # fmt: skip
             pointer = pointers(context, builder, signature)
-            src = builder.gep(pointer(1, src), [src_start])
-            dst = builder.gep(pointer(5, dst), [dst_start])
-            emitter = Emitter(builder, signature.args[1].dtype, vector_bytes, fused)
+            src = builder.gep(pointer(2, src), [src_start])
+            dst = builder.gep(pointer(7, dst), [dst_start])
+            emitter = Emitter(builder, signature.args[2].dtype, vector_bytes, fused)
 
-            def place(base: Any, i: int, row: Any, j: int, col: Any) -> Any:
+            def load(place: Any) -> Value:
+                return Value(emitter, emitter.load(place, 0))
+
+            def at(base: Any, i: int, row: Any, j: int, column: Any) -> Any:
                 line = builder.gep(base, [builder.mul(row, _INT(i))])
-                return builder.gep(line, [builder.mul(col, _INT(j))])
+                return builder.gep(line, [builder.mul(column, _INT(j))])
 
-            with cgutils.for_range(builder, vectors, intp=_INT) as loop:
-                shift = builder.mul(loop.index, _INT(emitter.lanes))
+            def column(base: Any, j: int) -> tuple[list[Value], list[Value]]:
+                pixels = [load(at(base, i, src_row, j, src_col)) for i in range(kind.side)]
+                return pixels, kind.program(pixels)
+
+            kept = [
+                [cgutils.alloca_once(builder, emitter.vector) for _ in range(kind.side)]
+                for _ in range(kind.shared)
+            ]
+            with cgutils.for_range(builder, vectors, intp=_INT) as vector:
+                shift = builder.mul(vector.index, _INT(emitter.lanes))
                 source, target = builder.gep(src, [shift]), builder.gep(dst, [shift])
-                block = [
-                    [emitter.load(place(source, i, src_row, j, src_col), 0) for j in range(side)]
-                    for i in range(side)
-                ]
-                for i, row in enumerate(_both_ways(matrix, block, emitter)):
-                    for j, value in enumerate(row):
-                        emitter.store(value, place(target, i, dst_row, j, dst_col), 0)
+                for j, places in enumerate(kept):
+                    for place, value in zip(places, column(source, j)[1], strict=True):
+                        builder.store(value.value, place)
+                with cgutils.for_range(builder, count, intp=_INT) as block:
+                    first = builder.gep(source, [builder.mul(src_next, block.index)])
+                    start = builder.gep(target, [builder.mul(dst_next, block.index)])
+                    columns = [[load(place) for place in places] for places in kept]
+                    pixels: list[Value] = []
+                    for j in range(kind.shared, kind.side):
+                        seen, transformed = column(first, j)
+                        pixels += seen
+                        columns.append(transformed)
+                    last = columns[kind.side - kind.shared :]
+                    for places, values in zip(kept, last, strict=True):
+                        for place, value in zip(places, values, strict=True):
+                            builder.store(value.value, place)
+                    constant = kind.added and load(at(first, kind.side, src_row, 0, src_col))
+                    for i, row in enumerate(zip(*columns, strict=True)):
+                        for j, result in enumerate(kind.program(row)):
+                            value = result + constant if kind.added else result
+                            emitter.store(value.value, at(start, i, dst_row, j, dst_col), 0)
+                    if kind.summed:
+                        total = pixels[0]
+                        for value in pixels[1:]:
+                            total = total + value
+                        behind = at(start, len(columns[0]), dst_row, 0, dst_col)
+                        emitter.store(total.value, behind, 0)
             return context.get_dummy_value()
 
-        arguments = vectors, src, src_start, src_row, src_col, dst, dst_start, dst_row, dst_col
+        arguments = (
+            count, vectors, src, src_start, src_row, src_col, src_next,
+            dst, dst_start, dst_row, dst_col, dst_next,
+        )  # fmt: skip
         return types.void(*arguments), generate
 
     return transform
-
-
-def _both_ways(
-    matrix: Matrix, block: list[list[Any]], emitter: Emitter
-) -> list[list[Any]]:  # fmt: skip
-    """matrix @ block @ matrix.T, of vectors."""
-    columns = [_times(matrix, list(column), emitter) for column in zip(*block, strict=True)]
-    return [_times(matrix, list(row), emitter) for row in zip(*columns, strict=True)]
-
-
-def _times(matrix: Matrix, values: list[Any], emitter: Emitter) -> list[Any]:
-    """matrix @ values, of vectors."""
-    return [_dot(row, values, emitter) for row in matrix]
-
-
-def _dot(row: Sequence[float], values: list[Any], emitter: Emitter) -> Any:
-    """<row, values>, of vectors: a factor of one term is taken out, and ones are added.
-
-    Terms of even index come first: rows that belong to a point and its negative then begin with
-    the same sum, which the optimiser computes once.
-    """
-    builder = emitter.builder
-    positive, there = [c for c in row if c > 0], [c for c in row if c]
-    scale = 1 if 1 in row else (positive or there)[-1]
-    terms = [(c / scale, value) for c, value in zip(row, values, strict=True)]
-    terms = [(c, value) for c, value in terms[::2] + terms[1::2] if c]
-    terms.sort(key=lambda term: term[0] != 1)
-    total = terms[0][1]
-    for c, value in terms[1:]:
-        if c == 1:
-            total = builder.fadd(total, value)
-        elif c == -1:
-            total = builder.fsub(total, value)
-        else:
-            total = emitter.multiply_add(_constant(emitter, c), value, total)
-    return total if scale == 1 else builder.fmul(_constant(emitter, scale), total)
-
-
-def _constant(emitter: Emitter, value: float) -> Any:
-    return ir.Constant(emitter.vector, [value] * emitter.lanes)
 
 
 def plain_tile_product(
@@ -166,44 +198,37 @@ def plain_tile_product(
         target[:] = target + sums if adding else sums
 
 
-def make_plain_transform(matrix: Matrix) -> Callable[..., None]:
-    """``transform`` for a matrix, as plain loops."""
-
-    def times(values: list[Array]) -> list[Array]:
-        return [
-            sum(
-                (v.dtype.type(c) * v for c, v in zip(row, values, strict=True) if c),
-                np.zeros_like(values[0]),
-            )
-            for row in matrix
-        ]
+def make_plain_transform(kind: Transform) -> Callable[..., None]:
+    """``transform`` of a kind, as plain loops."""
+    side = range(kind.side)
 
     def transform(
-        vectors: int, src: Array, src_start: int, src_row: int, src_col: int,
-        dst: Array, dst_start: int, dst_row: int, dst_col: int,
+        count: int, vectors: int, src: Array, src_start: int, src_row: int, src_col: int,
+        src_next: int, dst: Array, dst_start: int, dst_row: int, dst_col: int, dst_next: int,
     ) -> None:  # fmt: skip
-        count, side = vectors * lanes_of(src), range(len(matrix[0]))
-        block = [[src[src_start + i * src_row + j * src_col :][:count] for j in side] for i in side]
-        columns = [times(list(column)) for column in zip(*block, strict=True)]
-        for i, row in enumerate(zip(*columns, strict=True)):
-            for j, value in enumerate(times(list(row))):
-                dst[dst_start + i * dst_row + j * dst_col :][:count] = value
+        length = vectors * lanes_of(src)
+        for t in range(count):
+            source, target = src_start + t * src_next, dst_start + t * dst_next
+            block = [
+                [src[source + i * src_row + j * src_col :][:length] for j in side] for i in side
+            ]
+            columns = [kind.program(column) for column in zip(*block, strict=True)]
+            rows = [kind.program(row) for row in zip(*columns, strict=True)]
+            if kind.added:
+                constant = src[source + kind.side * src_row :][:length]
+                rows = [[value + constant for value in row] for row in rows]
+            if kind.summed:
+                rows.append([np.sum(block, axis=(0, 1))])
+            for i, row in enumerate(rows):
+                for j, value in enumerate(row):
+                    dst[target + i * dst_row + j * dst_col :][:length] = value
 
     return transform
 
 
-def turned_round(matrix: Matrix) -> Matrix:
-    """The transpose.
-
-    >>> turned_round(((1, 2), (3, 4)))
-    ((1, 3), (2, 4))
-    """
-    return tuple(zip(*matrix, strict=True))
-
-
-def transform_by(matrix: Matrix) -> Any:
-    """The transform for a matrix, in vectors of this machine's width or as plain loops."""
-    return make_transform(matrix, VECTOR_BYTES, FUSED) if JIT else make_plain_transform(matrix)
+def transform_by(kind: Transform) -> Any:
+    """The transform of a kind, in vectors of this machine's width or as plain loops."""
+    return make_transform(kind, VECTOR_BYTES, FUSED) if JIT else make_plain_transform(kind)
 
 
 tile_product = make_product(VECTOR_BYTES, ROWS, FUSED) if JIT else plain_tile_product

@@ -18,8 +18,8 @@ def run(a, b, count):
 
 
 @numba.njit
-def run_rows(a, b, count, rows):
-    lines.repeat_row(a, 2, count, b, 3, rows)
+def run_rows(a, b, count, rows, step):
+    lines.repeat_row(a, 2, count, b, 3, rows, step)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33])
@@ -43,10 +43,11 @@ def test_repeat_row(rows):
     width = 2 * vectors.lanes_of(np.dtype(np.float32))
     a = np.arange(100, dtype=np.float32)
     for count in (1, width // 2 + 1, width):
-        b = np.full(3 + 4 * width, 7, np.float32)
+        step = width + 3
+        b = np.full(3 + 4 * step, 7, np.float32)
         ref = b.copy()
         row = np.zeros(width, np.float32)
         row[:count] = a[2 : 2 + count]
-        ref[3 : 3 + rows * width] = np.tile(row, rows)
-        run_rows(a, b, count, rows)
+        ref[3:].reshape(4, step)[:rows, :width] = row
+        run_rows(a, b, count, rows, step)
         np.testing.assert_array_equal(b, ref)

@@ -4,17 +4,20 @@ import numpy as np
 import pytest
 
 from fastscratch.kernels.numba_jit import winograd, winograd_weight
+from fastscratch.kernels.numba_jit.vectors import lanes_of
 from fastscratch.kernels.numba_jit.winograd_blocks import cut_tiles, find_block
+from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS
 
 EACH = 16 * 1024 * 1024
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("m", FILTERINGS)
 @pytest.mark.parametrize(("N", "C", "side"), [(64, 64, 224), (64, 512, 7), (2, 4096, 14)])
-def test_a_worker_takes_bounded_memory(N, C, side, dtype):
+def test_a_worker_takes_bounded_memory(N, C, side, m, dtype):
     x, dtype = (N, C, side, side), np.dtype(dtype)
-    forward = winograd.plan(x, x, (C, C), 1, (-1, -1), False, dtype)
-    weight = winograd_weight.plan(x, x, (C, C, 3, 3), (1, 1, 1, 1), 1, dtype)
+    forward = winograd.plan(m, x, x, (-1, -1), False, dtype)
+    weight = winograd_weight.plan(m, x, x, (1, 1, 1, 1), dtype)
     own = (
         forward.taps_size + forward.turned_size + forward.local_size + forward.sources_size
         + forward.products_size + forward.sums_size,
@@ -22,17 +25,30 @@ def test_a_worker_takes_bounded_memory(N, C, side, dtype):
         + weight.sums_size + weight.line_size,
     )  # fmt: skip
     assert max(own) * dtype.itemsize <= EACH
+    most = max(winograd.ROUND_BYTES, winograd.ROUND_CHANNELS * FILTERINGS[m].points * C * 8)
+    assert forward.packed_size * dtype.itemsize <= 1.1 * most
 
 
+def test_rounds_cover_every_panel_once():
+    x = (2, 512, 7, 7)
+    plan = winograd.plan(4, x, (2, 500, 7, 7), (-1, -1), False, np.dtype(np.float32))
+    rounds = [extents.values[0] for extents in plan.rounds]
+    assert len(rounds) > 1
+    ends = [e.first_panel + e.panels for e in rounds]
+    assert [e.first_panel for e in rounds] == [0, *ends[:-1]]
+    assert ends[-1] == -(-500 // (2 * lanes_of(np.dtype(np.float32))))
+
+
+@pytest.mark.parametrize("m", FILTERINGS)
 @pytest.mark.parametrize(
     ("N", "OH", "OW", "most"), [(5, 7, 7, 64), (1, 1, 1, 64), (3, 9, 301, 64), (7, 4, 3, 10)]
 )
-def test_blocks_cover_every_tile_once(N, OH, OW, most):
-    b = cut_tiles(N, OH, OW, most)
-    seen = np.zeros((N, -(-OH // 2), -(-OW // 2)), int)
-    for index in range(b.batches * b.blocks_h * b.blocks_w):
+def test_blocks_cover_every_tile_once(N, OH, OW, most, m):
+    b = cut_tiles(N, OH, OW, m, most)
+    seen = np.zeros((N, -(-OH // m), -(-OW // m)), int)
+    for index in range(b.blocks):
         find = getattr(find_block, "py_func", find_block)
-        batch, top, left, height, across = find(index, OH, OW, b.blocks_h, b.blocks_w)
+        batch, top, left, height, across = find(index, OH, OW, m, b.blocks_h, b.blocks_w)
         assert height <= b.block_h
         assert across <= b.block_w
         n = batch * b.images
@@ -42,4 +58,4 @@ def test_blocks_cover_every_tile_once(N, OH, OW, most):
 
 
 def test_no_image_makes_no_block():
-    assert cut_tiles(0, 8, 8, 64).batches == 0
+    assert cut_tiles(0, 8, 8, 2, 64).batches == 0

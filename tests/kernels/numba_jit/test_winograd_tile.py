@@ -7,19 +7,29 @@ import numpy as np
 import pytest
 
 from fastscratch.kernels.numba_jit import compile as compiling
-from fastscratch.kernels.numba_jit import machine, vectors, winograd_blocks, winograd_tile
+from fastscratch.kernels.numba_jit import machine, vectors, winograd_tile
+from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS
+from fastscratch.kernels.numba_jit.winograd_tile import Transform
 
 needs_jit = pytest.mark.skipif(not compiling.JIT, reason="an intrinsic needs the JIT")
 
 WIDTHS = [(16, 6), (32, 6), (64, 14)]
-MATRICES = {
-    "source": winograd_blocks.SOURCE,
-    "weight": winograd_blocks.WEIGHT,
-    "output": winograd_blocks.OUTPUT,
-    "gradient": winograd_tile.turned_round(winograd_blocks.OUTPUT),
-    "sums": winograd_tile.turned_round(winograd_blocks.WEIGHT),
-    "factors": ((4, 0, -5, 0.5), (0.25, 1, 0, -2), (-0.5, 0, -0.5, -0.5)),
+KINDS = {
+    f"{name}_{m}": Transform(getattr(filtering, name), side, **options)
+    for m, filtering in FILTERINGS.items()
+    for name, side, options in (
+        ("source", m + 2, {"shared": 2}),
+        ("weight", 3, {}),
+        ("output", m + 2, {"added": True}),
+        ("gradient", m, {"summed": True}),
+        ("sums", m + 2, {}),
+    )
 }
+
+
+def matrix_of(program, side):
+    """A program is linear: what it makes of the unit vectors is its matrix."""
+    return np.array(program(list(np.eye(side)))).reshape(-1, side)
 
 
 @pytest.fixture(params=WIDTHS, ids=lambda width: f"{width[0]}_bytes")
@@ -55,38 +65,67 @@ def test_tile_product(width, dtype):
 
 
 @needs_jit
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", MATRICES)
-def test_transform(width, dtype, name):
-    matrix = MATRICES[name]
-    compiled = winograd_tile.make_transform(matrix, width[0], fused=width[0] > 16)
+@pytest.mark.parametrize("name", KINDS)
+def test_transform(width, name):
+    """One dtype for each width: every transform takes half a second to compile."""
+    kind = KINDS[name]
+    dtype = np.float64 if width[0] == 32 else np.float32
+    compiled = winograd_tile.make_transform(kind, width[0], fused=width[0] > 16)
 
     @numba.njit
-    def run(vectors, src, src_row, src_col, dst, dst_row, dst_col):
-        compiled(vectors, src, 100, src_row, src_col, dst, 3, dst_row, dst_col)
+    def run(count, src, src_row, src_col, src_next, dst, dst_row, dst_col):
+        compiled(
+            count, 2, src, 150, src_row, src_col, src_next,
+            dst, 3, dst_row, dst_col, 7 * dst_row,
+        )  # fmt: skip
 
     rng = np.random.default_rng(0)
     side = 2 * width[0] // np.dtype(dtype).itemsize
-    src = 16 * rng.integers(-4, 5, 1000).astype(dtype)
-    for src_row, src_col in [(5 * side, side + 1), (-3, -1)]:
-        out, ref = np.zeros((2, 3 + 16 * side), dtype)
-        run(2, src, src_row, src_col, out, 4 * side, side)
-        plain = winograd_tile.make_plain_transform(matrix)
-        plain(2, src, 100, src_row, src_col, ref, 3, 4 * side, side)
-        np.testing.assert_array_equal(out, ref)
+    src = 16 * rng.integers(-4, 5, 5000).astype(dtype)
+    plain = winograd_tile.make_plain_transform(kind)
+    step = kind.side - kind.shared
+    for count, src_row, src_col in [(1, 9 * side, side + 1), (3, -3, -1), (0, 1, 1)]:
+        out, ref = np.zeros((2, 3 + 3 * 7 * 7 * side), dtype)
+        run(count, src, src_row, src_col, step * src_col, out, 7 * side, side)
+        plain(
+            count, 2, src, 150, src_row, src_col, step * src_col,
+            ref, 3, 7 * side, side, 49 * side,
+        )  # fmt: skip
+        # Products are rounded, or not, before they are added.
+        exact = name.endswith("_2")
+        np.testing.assert_allclose(out, ref, rtol=0, atol=0 if exact else 1e-5 * abs(src).max())
 
 
-@pytest.mark.parametrize("name", MATRICES)
+@pytest.mark.parametrize("name", KINDS)
 def test_the_plain_transform_is_the_product_of_three_matrices(name):
-    matrix = np.array(MATRICES[name])
+    kind = KINDS[name]
+    matrix = matrix_of(kind.program, kind.side)
     rows, columns = matrix.shape
-    side = vectors.lanes_of(np.dtype(np.float32))
-    src = np.random.default_rng(0).integers(-9, 9, (columns, columns, side)).astype(np.float32)
-    dst = np.zeros((rows, rows, side), np.float32)
-    winograd_tile.make_plain_transform(MATRICES[name])(
-        1, src.ravel(), 0, columns * side, side, dst.reshape(-1), 0, rows * side, side
-    )
-    np.testing.assert_allclose(dst, np.einsum("ia,abv,jb->ijv", matrix, src, matrix), rtol=1e-6)
+    width = vectors.lanes_of(np.dtype(np.float32))
+    rng = np.random.default_rng(0)
+    src = rng.integers(-9, 9, (columns + 1, columns, width)).astype(np.float32)
+    dst = np.zeros((rows + 1, rows, width), np.float32)
+    winograd_tile.make_plain_transform(kind)(
+        1, 1, src.ravel(), 0, columns * width, width, 0,
+        dst.reshape(-1), 0, rows * width, width, 0,
+    )  # fmt: skip
+    block = src[:columns]
+    ref = np.einsum("ia,abv,jb->ijv", matrix, block, matrix) + kind.added * src[columns, 0]
+    np.testing.assert_allclose(dst[:rows], ref, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(dst[rows, 0], kind.summed * block.sum(axis=(0, 1)))
+
+
+@pytest.mark.parametrize("m", FILTERINGS)
+def test_the_programs_filter(m):
+    """m outputs of three taps, exact but for the rounding of doubles, and both ways back."""
+    filtering = FILTERINGS[m]
+    rng = np.random.default_rng(0)
+    d, g, dy = rng.standard_normal(m + 2), rng.standard_normal(3), rng.standard_normal(m)
+    source, weight = np.array(filtering.source(list(d))), np.array(filtering.weight(list(g)))
+    y = filtering.output(list(source * weight))
+    np.testing.assert_allclose(y, np.correlate(d, g, "valid"), rtol=1e-12)
+    dw = filtering.sums(list(source * np.array(filtering.gradient(list(dy)))))
+    np.testing.assert_allclose(dw, np.correlate(d, dy, "valid"), rtol=1e-12)
 
 
 @needs_jit
@@ -114,18 +153,18 @@ def test_the_loop_holds_its_sums_in_registers():
         assert found[2 * rows] == [], f"{rows} rows"
 
 
-def test_what_is_multiplied_by_one_or_nothing_is_only_added():
-    """The transform of the source has no product at all, and shares no more than it must."""
-    if not compiling.JIT:
-        pytest.skip("there is nothing to compile")
-    transform = winograd_tile.make_transform(winograd_blocks.SOURCE, 16, fused=False)
+@needs_jit
+def test_neighbours_share_their_first_transform():
+    """F(2x2) of the source: nothing is multiplied, and a block adds what is new in it alone."""
+    transform = winograd_tile.make_transform(KINDS["source_2"], 16, fused=False)
 
     @numba.njit
-    def run(src, dst):
-        transform(1, src, 0, 16, 4, dst, 0, 16, 4)
+    def run(count, src, dst):
+        transform(count, 1, src, 0, 64, 4, 8, dst, 0, 16, 4, 64)
 
-    run(np.zeros(64, np.float32), np.zeros(64, np.float32))
+    run(0, np.zeros(64, np.float32), np.zeros(64, np.float32))
     (code,) = run.inspect_llvm().values()
     vector = r"<4 x float>"
     assert not re.search(rf"fmul.*{vector}", code)
-    assert len(re.findall(rf"f(?:add|sub).*{vector}", code)) == 32
+    # Two columns before the first block; two and four rows in each.
+    assert len(re.findall(rf"f(?:add|sub) .*{vector}", code)) == 4 * (2 + 2 + 4)
