@@ -202,6 +202,23 @@ class Driver:
         return compile_cached(numba.cfunc, _entry, scope, name, signature, **_OPTIONS)
 
 
+def run_both(
+    workers: int, first: Driver, arguments: tuple[Any, ...], second: Driver, others: tuple[Any, ...]
+) -> None:
+    """Run a driver and then another: one worker is entered once, which takes 1 us less."""
+    if workers == 1 and JIT:
+        _both(first, second, arguments[0].dtype.char)(arguments, others)
+    else:
+        first(workers, *arguments)
+        second(workers, *others)
+
+
+@cache
+def _both(first: Driver, second: Driver, dtype: str) -> Callable[..., None]:
+    addresses = first.specialised(dtype).address, second.specialised(dtype).address
+    return partial(_run_in_turn(), *addresses)
+
+
 class Constants(bytes):
     """Arguments that stay the same from call to call, as words of the block of arguments."""
 
@@ -260,6 +277,12 @@ def _alone(address, arguments):  # type: ignore[no-untyped-def]
     _call(address, 0, 1, address_of_block(arguments))
 
 
+def _in_turn(first, second, arguments, others):  # type: ignore[no-untyped-def]
+    """The same for two drivers."""
+    _call(first, 0, 1, address_of_block(arguments))
+    _call(second, 0, 1, address_of_block(others))
+
+
 @intrinsic
 def _swap_num_threads(typing_context, threads):  # type: ignore[no-untyped-def]
     """How many threads parallel loops had; they are to have so many, of those that there are.
@@ -292,6 +315,12 @@ def _shared(address, arguments, workers):  # type: ignore[no-untyped-def]
 @cache
 def _run_alone() -> Any:
     return _entry_point(_alone, types.void(types.intp, Arguments()), _nrt=False)
+
+
+@cache
+def _run_in_turn() -> Any:
+    signature = types.void(types.intp, types.intp, Arguments(), Arguments())
+    return _entry_point(_in_turn, signature, _nrt=False)
 
 
 @cache

@@ -7,11 +7,12 @@ import numpy as np
 from fastscratch.kernels.numba_jit import (
     correlate,
     correlate_weight,
+    correlate_wide,
     input_gradient,
     planes,
     planes_weight,
 )
-from fastscratch.kernels.numba_jit.compile import usable_workers
+from fastscratch.kernels.numba_jit.compile import run_both, usable_workers
 from fastscratch.kernels.numba_jit.phases import (
     Correlation,
     backward_correlation,
@@ -20,6 +21,9 @@ from fastscratch.kernels.numba_jit.phases import (
 from fastscratch.kernels.numba_jit.scratch import Scratch
 from fastscratch.kernels.numba_jit.tile import PIXEL_ROWS
 from fastscratch.types import Array, Padding, Pair
+
+AnyPlan = correlate.Plan | correlate_wide.Plan | planes.Plan
+"""Of forward and backward input."""
 
 
 def conv2d_forward(
@@ -44,10 +48,12 @@ def conv2d_backward_input(
         with Scratch(
             dx.dtype, plan.packed_size, workers * plan.local_size, workers * plan.sums_size
         ) as (packed, local, sums, _):
-            input_gradient.pack(workers, weight, packed, plan.packing)
-            input_gradient.shift_and_add(workers, dout, packed, dx, local, sums, plan.computing)
+            run_both(
+                workers, input_gradient.pack, (weight, packed, plan.packing),
+                input_gradient.shift_and_add, (dout, packed, dx, local, sums, plan.computing),
+            )  # fmt: skip
         return
-    _run(plan, dout, weight, np.zeros(dx.shape[1], dx.dtype), dx, num_threads)
+    _run(plan, dout, weight, no_bias(dx.shape[1], dx.dtype), dx, num_threads)
 
 
 def conv2d_backward_weight(
@@ -72,33 +78,52 @@ def conv2d_backward_weight(
         workers * plan.turned_size, offsets=workers * plan.pixels_size,
     ) as pieces:  # fmt: skip
         partial, bias_sums, *rest = pieces
-        correlate_weight.correlate_weight(workers, dout, x, partial, bias_sums, *rest, plan.adding)
-        correlate_weight.gather(workers, dw, db, partial, bias_sums, plan.gathering)
+        run_both(
+            workers, correlate_weight.correlate_weight,
+            (dout, x, partial, bias_sums, *rest, plan.adding),
+            correlate_weight.gather, (dw, db, partial, bias_sums, plan.gathering),
+        )  # fmt: skip
 
 
 def _run(
-    plan: correlate.Plan | planes.Plan, source: Array, weight: Array, bias: Array, out: Array,
-    num_threads: int,
-) -> None:  # fmt: skip
+    plan: AnyPlan, source: Array, weight: Array, bias: Array, out: Array, num_threads: int
+) -> None:
     """Forward and backward input: the driver that the plan is made for, with its scratch."""
     dtype = source.dtype
     workers = usable_workers(num_threads, plan.work)
+    if isinstance(plan, correlate_wide.Plan):
+        with Scratch(dtype, plan.packed_size, workers * plan.local_size) as (packed, local, _):
+            run_both(
+                workers, correlate_wide.pack, (weight, packed, plan.packing),
+                correlate_wide.correlate_wide, (source, packed, bias, out, local, plan.computing),
+            )  # fmt: skip
+        return
     sizes = plan.packed_size, workers * plan.local_size, workers * plan.sums_size
     if isinstance(plan, planes.Plan):
         with Scratch(dtype, *sizes) as (packed, local, sums, _):
-            planes.pack(workers, weight, packed, plan.packing)
-            planes.correlate_planes(workers, source, packed, bias, out, local, sums, plan.computing)
+            run_both(
+                workers, planes.pack, (weight, packed, plan.packing), planes.correlate_planes,
+                (source, packed, bias, out, local, sums, plan.computing),
+            )  # fmt: skip
         return
     with Scratch(dtype, *sizes, offsets=workers * plan.pixels_size) as (packed, *pieces):
-        correlate.pack(workers, weight, packed, plan.packing)
-        correlate.correlate(workers, source, packed, bias, out, *pieces, plan.computing)
+        run_both(
+            workers, correlate.pack, (weight, packed, plan.packing),
+            correlate.correlate, (source, packed, bias, out, *pieces, plan.computing),
+        )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def no_bias(channels: int, dtype: np.dtype[np.floating]) -> Array:
+    """So many zeros, which are only read."""
+    return np.zeros(channels, dtype)
 
 
 @lru_cache(maxsize=256)
 def _plan_forward(
     x: tuple[int, ...], weight: tuple[int, ...], y: tuple[int, ...], stride: Pair,
     padding: Padding, dilation: Pair, groups: int, dtype: np.dtype[np.floating],
-) -> correlate.Plan | planes.Plan:  # fmt: skip
+) -> AnyPlan:  # fmt: skip
     return _plan(forward_correlation(x, weight, y, stride, padding, dilation, groups), dtype)
 
 
@@ -106,16 +131,18 @@ def _plan_forward(
 def _plan_backward_input(
     dout: tuple[int, ...], weight: tuple[int, ...], dx: tuple[int, ...], stride: Pair,
     padding: Padding, dilation: Pair, groups: int, dtype: np.dtype[np.floating],
-) -> correlate.Plan | planes.Plan | input_gradient.Plan:  # fmt: skip
+) -> AnyPlan | input_gradient.Plan:  # fmt: skip
     """With few input channels, rows of taps are summed first and shifted afterwards."""
     problem = dout, weight, dx, stride, padding, dilation, groups
     few = input_gradient.plan(*problem, dtype)
     return few or _plan(backward_correlation(*problem), dtype)
 
 
-def _plan(c: Correlation, dtype: np.dtype[np.floating]) -> correlate.Plan | planes.Plan:
-    """With few output channels in a group, vectors run along pixels instead."""
-    return planes.plan(c, dtype) if c.channels[1] <= PIXEL_ROWS else correlate.plan(c, dtype)
+def _plan(c: Correlation, dtype: np.dtype[np.floating]) -> AnyPlan:
+    """With few output or source channels in a group, vectors run along pixels instead."""
+    if c.channels[1] <= PIXEL_ROWS:
+        return planes.plan(c, dtype)
+    return correlate_wide.plan(c, dtype) or correlate.plan(c, dtype)
 
 
 @lru_cache(maxsize=256)

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastscratch.kernels.numba_jit import correlate_weight, winograd, winograd_weight
 from fastscratch.kernels.numba_jit.compile import usable_workers
+from fastscratch.kernels.numba_jit.conv2d import no_bias
 from fastscratch.kernels.numba_jit.scratch import Scratch
 from fastscratch.types import Array, Padding, Pair
 
@@ -70,7 +71,7 @@ def _backward_input(
 ) -> None:
     origin = padding[0] - 2, padding[2] - 2
     plan = _plan_correlation(m, dout.shape, dx.shape, origin, True, dout.dtype)
-    _run(m, plan, dout, weight, np.zeros(dx.shape[1], dx.dtype), dx, num_threads)
+    _run(m, plan, dout, weight, no_bias(dx.shape[1], dx.dtype), dx, num_threads)
 
 
 def _run(

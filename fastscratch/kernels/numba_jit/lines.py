@@ -7,11 +7,24 @@ Numba's own ``a[i:j] = b[k:l]`` compiles to checks, error messages and a generic
 
 from typing import Any
 
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from fastscratch.kernels.numba_jit.compile import JIT, inner, intrinsic
-from fastscratch.kernels.numba_jit.vectors import copy_line, copy_pair, fill_line, lanes
+from fastscratch.kernels.numba_jit.machine import VECTOR_BYTES
+from fastscratch.kernels.numba_jit.vectors import (
+    Emitter,
+    copy_line,
+    copy_pair,
+    cover,
+    fill_line,
+    lanes,
+    pointers,
+)
 from fastscratch.types import Array
+
+_INT = ir.IntType(64)
 
 if JIT:
 
@@ -26,6 +39,59 @@ if JIT:
             return context.unpack_value(builder, kind.dtype, pointer)
 
         return array.dtype(array, types.intp), generate
+
+    @intrinsic
+    def _add_shifted(  # type: ignore[no-untyped-def]
+        typing_context, src, src_start, span, limit, table, entry, count, dst, dst_start, size
+    ):
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            src, src_start, span, limit, table, entry, count, dst, dst_start, size = arguments
+            pointer = pointers(context, builder, signature)
+            src = builder.gep(pointer(0, src), [src_start])
+            table = builder.gep(pointer(4, table), [entry])
+            dst = builder.gep(pointer(7, dst), [dst_start])
+            emitter = Emitter(builder, signature.args[0].dtype, VECTOR_BYTES, False)
+            zero = ir.Constant(emitter.vector, [0.0] * emitter.lanes)
+            total = cgutils.alloca_once(builder, emitter.vector)
+
+            def add(value: Any) -> None:
+                builder.store(builder.fadd(builder.load(total), value), total)
+
+            def vector(i: Any) -> None:
+                builder.store(zero, total)
+                with cgutils.for_range(builder, count, intp=_INT) as tap:
+                    place = builder.gep(table, [builder.mul(tap.index, _INT(2))])
+                    row, shift = (
+                        builder.load(builder.gep(place, [_INT(field)])) for field in (0, 1)
+                    )
+                    at = builder.add(i, shift)
+                    end = builder.add(at, _INT(emitter.lanes))
+                    some = builder.and_(
+                        builder.icmp_signed(">", end, _INT(0)),
+                        builder.icmp_signed("<", at, limit),
+                    )
+                    with builder.if_then(some):
+                        start = builder.add(builder.mul(row, span), at)
+                        value = emitter.load(builder.gep(src, [start]), 0)
+                        whole = builder.and_(
+                            builder.icmp_signed(">=", at, _INT(0)),
+                            builder.icmp_signed("<=", end, limit),
+                        )
+                        with builder.if_else(whole) as (inside, rim):
+                            with inside:
+                                add(value)
+                            with rim:
+                                add(builder.select(emitter.between(at, limit), value, zero))
+                emitter.store(builder.load(total), builder.gep(dst, [i]), 0)
+
+            cover(builder, emitter.lanes, size, vector, lambda i: None)
+            return context.get_dummy_value()
+
+        arguments = (
+            src, types.intp, types.intp, types.intp, table, types.intp, types.intp,
+            dst, types.intp, types.intp,
+        )  # fmt: skip
+        return types.void(*arguments), generate
 
     @intrinsic
     def put(typing_context, array, index, value):  # type: ignore[no-untyped-def]
@@ -49,6 +115,13 @@ else:
     def put(array: Array, index: int, value: Any) -> None:
         """array[index] = value for an index that is not negative."""
         array[index] = value
+
+    def _add_shifted(
+        src: Array, src_start: int, span: int, limit: int, table: Array, entry: int, count: int,
+        dst: Array, dst_start: int, size: int,
+    ) -> None:  # fmt: skip
+        """`add_shifted` is plain already."""
+        _add_elements(src, src_start, span, limit, table, entry, count, dst, dst_start, size)
 
 
 @inner
@@ -87,6 +160,37 @@ def add_line(src: Array, src_start: int, dst: Array, dst_start: int, count: int)
     """dst += src."""
     for i in range(count):
         put(dst, dst_start + i, get(dst, dst_start + i) + get(src, src_start + i))
+
+
+@inner
+def add_shifted(
+    src: Array, src_start: int, span: int, limit: int, table: Array, entry: int, count: int,
+    dst: Array, dst_start: int, size: int,
+) -> None:  # fmt: skip
+    """dst[i] = sum over (row, shift) of src[row*span + i + shift], for i + shift in [0, limit).
+
+    The table has ``count`` rows and shifts. Ends of a row are masked: less than a vector is read
+    on either side of it, and dropped.
+    """
+    if size >= lanes(src):
+        _add_shifted(src, src_start, span, limit, table, entry, count, dst, dst_start, size)
+    else:
+        _add_elements(src, src_start, span, limit, table, entry, count, dst, dst_start, size)
+
+
+@inner
+def _add_elements(
+    src: Array, src_start: int, span: int, limit: int, table: Array, entry: int, count: int,
+    dst: Array, dst_start: int, size: int,
+) -> None:  # fmt: skip
+    """`add_shifted` for less than a vector."""
+    for i in range(size):
+        total = src.dtype.type(0)
+        for tap in range(count):
+            at = i + get(table, entry + 2 * tap + 1)
+            if 0 <= at < limit:
+                total += get(src, src_start + get(table, entry + 2 * tap) * span + at)
+        put(dst, dst_start + i, total)
 
 
 @inner

@@ -1,16 +1,20 @@
 """The register tile: a block of sums of products that stays in vector registers.
 
-Its twin is ``src_kernels/tile.h``. Two forms, both ``out[r, :] += sum over k of a[r, k]*b[k, :]``
+Its twin is ``src_kernels/tile.h``. Three forms, all ``out[r, :] += sum over k of a[r, k]*b[k, :]``
 for ``k`` in ``[start, stop)``; one broadcasts pixels (or rows of a batch) over vectors of output
-channels, the other broadcasts weights over vectors of pixels::
+channels, the others weights over vectors of pixels, side by side or wherever a table says::
 
     tile_rows     a[a_start + row_offsets[row_start + r] + k_offsets[k]]    b[b_start + k*b_stride]
     tile_pixels   a[a_start + r*a_stride + k]                      b[b_start + k_offsets[k]]
+    tile_wide     a[a_start + k*rows + r]              b[b_start + places[v] + k_offsets[k]]
+
+The last sets its sums, to start from a bias, or adds to them.
 
 All loads and stores are aligned to the element only. The accumulators are phi values of a loop
 that is emitted here: left to an array and the optimiser, they go through memory.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -36,7 +40,79 @@ took twice as long.
 PIXEL_ROWS = len(PIXEL_VECTORS) - 1
 """Rows that `tile_pixels` takes at most."""
 
+WIDE_VECTORS = (0, 8, 4, 3, 3) + (2,) * (8 if ROWS > 6 else 2)
+"""Vectors that `tile_wide` takes at once, by its number of rows: it needs no address for each."""
+
+WIDE_ROWS = len(WIDE_VECTORS) - 1
+"""Rows that `tile_wide` takes at most."""
+
 _INT = ir.IntType(64)
+
+
+def make_wide_tile(vector_bytes: int, fused: bool) -> Any:
+    """``tile_wide`` for vectors of a width."""
+
+    @intrinsic
+    def tile_wide(  # type: ignore[no-untyped-def]
+        context, rows, a, a_start, k_offsets, k_start, depth, b, b_start, places, place_start,
+        bias, bias_start, adding, out, out_start, out_stride, targets, target_start,
+    ):  # fmt: skip
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            (
+                rows, a, a_start, k_offsets, k_start, depth, b, b_start, places, place_start,
+                bias, bias_start, adding, out, out_start, out_stride, targets, target_start,
+            ) = arguments  # fmt: skip
+            pointer = pointers(context, builder, signature)
+            a = builder.gep(pointer(1, a), [a_start])
+            k_offsets = builder.gep(pointer(3, k_offsets), [k_start])
+            b = builder.gep(pointer(6, b), [b_start])
+            places = builder.gep(pointer(8, places), [place_start])
+            bias = builder.gep(pointer(10, bias), [bias_start])
+            out = builder.gep(pointer(13, out), [out_start])
+            targets = builder.gep(pointer(16, targets), [target_start])
+            emitter = Emitter(builder, signature.args[1].dtype, vector_bytes, fused)
+
+            def entry(table: Any, index: Any) -> Any:
+                return builder.load(builder.gep(table, [index]))
+
+            def emit(count: int) -> None:
+                vectors = range(WIDE_VECTORS[count])
+                bases = [builder.gep(b, [entry(places, _INT(v))]) for v in vectors]
+
+                def operands(k: Any, row: Any) -> tuple[list[Any], list[Any]]:
+                    offset = entry(k_offsets, k)
+                    scalars = [builder.gep(row, [_INT(r)]) for r in range(count)]
+                    return scalars, [builder.gep(base, [offset]) for base in bases]
+
+                sums = emitter.sums(
+                    count, len(vectors), _INT(0), depth, operands, [(a, _INT(count))]
+                )
+                ends = [builder.gep(out, [entry(targets, _INT(v))]) for v in vectors]
+
+                def finish(start_of: Callable[[int, Any], Any]) -> None:
+                    for r, row in enumerate(sums):
+                        shift = builder.mul(out_stride, _INT(r))
+                        for end, value in zip(ends, row, strict=True):
+                            place = builder.gep(end, [shift])
+                            emitter.store(builder.fadd(start_of(r, place), value), place, 0)
+
+                more = builder.icmp_signed("!=", adding, _INT(0))
+                with builder.if_else(more) as (then, otherwise):
+                    with then:
+                        finish(lambda r, place: emitter.load(place, 0))
+                    with otherwise:
+                        finish(lambda r, place: emitter.broadcast(builder.gep(bias, [_INT(r)])))
+
+            switch(builder, rows, range(1, len(WIDE_VECTORS)), emit)
+            return context.get_dummy_value()
+
+        arguments = (
+            rows, a, a_start, k_offsets, k_start, depth, b, b_start, places, place_start,
+            bias, bias_start, adding, out, out_start, out_stride, targets, target_start,
+        )  # fmt: skip
+        return types.void(*arguments), generate
+
+    return tile_wide
 
 
 def make_tiles(vector_bytes: int, rows_max: int, fused: bool) -> tuple[Any, Any, Any]:
@@ -167,6 +243,23 @@ def plain_tile_pixels(
             target += a[a_start + r * a_stride + k] * b[b_start + k_offsets[k] :][:width]
 
 
+def plain_tile_wide(
+    rows: int, a: Array, a_start: int, k_offsets: Array, k_start: int, depth: int, b: Array,
+    b_start: int, places: Array, place_start: int, bias: Array, bias_start: int, adding: int,
+    out: Array, out_start: int, out_stride: int, targets: Array, target_start: int,
+) -> None:  # fmt: skip
+    """`tile_wide` as plain loops."""
+    side = lanes_of(a)
+    for v in range(WIDE_VECTORS[rows]):
+        start = b_start + places[place_start + v]
+        for r in range(rows):
+            target = out[out_start + r * out_stride + targets[target_start + v] :][:side]
+            if not adding:
+                target[:] = bias[bias_start + r]
+            for k in range(depth):
+                target += a[a_start + k * rows + r] * b[start + k_offsets[k_start + k] :][:side]
+
+
 def plain_transpose_block(
     src: Array, src_start: int, src_stride: int, dst: Array, dst_start: int, dst_stride: int
 ) -> None:
@@ -179,6 +272,7 @@ def plain_transpose_block(
 
 if JIT:
     tile_rows, tile_pixels, transpose_block = make_tiles(VECTOR_BYTES, ROWS, FUSED)
+    tile_wide = make_wide_tile(VECTOR_BYTES, FUSED)
 else:
-    tile_rows, tile_pixels = plain_tile_rows, plain_tile_pixels
+    tile_rows, tile_pixels, tile_wide = plain_tile_rows, plain_tile_pixels, plain_tile_wide
     transpose_block = plain_transpose_block

@@ -90,9 +90,14 @@ class Emitter:
 
     def sums(
         self, rows: int, vectors: int, start: Any, stop: Any,
-        operands: Callable[[Any], tuple[list[Any], Any]],
+        operands: Callable[..., tuple[list[Any], Any]], moving: Sequence[tuple[Any, Any]] = (),
     ) -> list[list[Any]]:  # fmt: skip
-        """The loop: ``rows`` by ``vectors`` sums over k; ``operands(k)`` gives the pointers."""
+        """The loop: ``rows`` by ``vectors`` sums over k.
+
+        ``operands(k, *moved)`` gives the pointers, one for each row and one for the vectors, or for
+        each of them; ``moved`` are the pointers of ``moving``, each of which goes on by its stride
+        from k to k.
+        """
         builder = self.builder
         before = builder.block
         loop = builder.append_basic_block("tile.loop")
@@ -103,14 +108,22 @@ class Emitter:
         k = builder.phi(_INT)
         k.add_incoming(start, before)
         sums = [[builder.phi(self.vector) for _ in range(vectors)] for _ in range(rows)]
-        scalars, b = operands(k)
-        columns = [self.load(b, v) for v in range(vectors)]
+        moved = [builder.phi(pointer.type) for pointer, _ in moving]
+        for here, (pointer, _) in zip(moved, moving, strict=True):
+            here.add_incoming(pointer, before)
+        scalars, b = operands(k, *moved)
+        if isinstance(b, list):
+            columns = [self.load(pointer, 0) for pointer in b]
+        else:
+            columns = [self.load(b, v) for v in range(vectors)]
         results = []
         for row, scalar in zip(sums, scalars, strict=True):
             factor = self.broadcast(scalar)
             results.append(
                 [self.multiply_add(factor, b, c) for b, c in zip(columns, row, strict=True)]
             )
+        for here, (_, stride) in zip(moved, moving, strict=True):
+            here.add_incoming(builder.gep(here, [stride]), loop)
         following = builder.add(k, _INT(1))
         k.add_incoming(following, loop)
         builder.cbranch(builder.icmp_signed("<", following, stop), loop, after)
@@ -163,6 +176,21 @@ class Emitter:
         )  # fmt: skip
         arguments = [self.builder.bitcast(pointer, byte), flag(int(write)), flag(3), flag(1)]
         self.builder.call(function, arguments)
+
+    def between(self, first: Any, limit: Any) -> Any:
+        """Whether first + lane is in [0, limit), for each lane."""
+        kind = ir.VectorType(_INT, self.lanes)
+
+        def full(value: Any) -> Any:
+            undefined = ir.Constant(kind, ir.Undefined)
+            one = self.builder.insert_element(undefined, value, ir.IntType(32)(0))
+            return self.builder.shuffle_vector(one, undefined, _mask([0] * self.lanes))
+
+        places = self.builder.add(full(first), ir.Constant(kind, list(range(self.lanes))))
+        return self.builder.and_(
+            self.builder.icmp_signed(">=", places, ir.Constant(kind, [0] * self.lanes)),
+            self.builder.icmp_signed("<", places, full(limit)),
+        )
 
     def transposed(self, rows: list[Any]) -> list[Any]:
         """The transpose of a square of vectors: log2(lanes) rounds of exchanges at a distance."""
@@ -272,7 +300,7 @@ def _copy_line(typing_context, src, src_start, dst, dst_start, count):  # type: 
             value = builder.load(builder.gep(src, [i]), align=emitter.itemsize)
             builder.store(value, builder.gep(dst, [i]), align=emitter.itemsize)
 
-        _cover(builder, emitter.lanes, count, vector, element)
+        cover(builder, emitter.lanes, count, vector, element)
         return context.get_dummy_value()
 
     return types.void(src, types.intp, dst, types.intp, types.intp), generate
@@ -293,7 +321,7 @@ def _fill_line(typing_context, dst, dst_start, count, value):  # type: ignore[no
         def element(i: Any) -> None:
             builder.store(value, builder.gep(dst, [i]), align=emitter.itemsize)
 
-        _cover(builder, emitter.lanes, count, vector, element)
+        cover(builder, emitter.lanes, count, vector, element)
         return context.get_dummy_value()
 
     return types.void(dst, types.intp, types.intp, dst.dtype), generate
@@ -346,7 +374,7 @@ def _make_copy_bytes(size: int) -> Any:
     return copy_bytes
 
 
-def _cover(
+def cover(
     builder: Any, side: int, count: Any, vector: Callable[[Any], None],
     element: Callable[[Any], None],
 ) -> None:  # fmt: skip

@@ -51,3 +51,29 @@ def test_repeat_row(rows):
         ref[3:].reshape(4, step)[:rows, :width] = row
         run_rows(a, b, count, rows, step)
         np.testing.assert_array_equal(b, ref)
+
+
+@numba.njit
+def run_shifted(a, table, count, b, size):
+    lines.add_shifted(a, 40, 60, 37, table, 1, count, b, 3, size)
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 31, 40])
+def test_add_shifted(size):
+    """Rows of 37 elements, 60 apart, shifted by no more than a vector; what is beyond is NaN."""
+    rng = np.random.default_rng(size)
+    rows = np.full((4, 60), np.nan, np.float32)
+    rows[:, :37] = rng.integers(-9, 10, (4, 37))
+    a = np.full(400, np.nan, np.float32)
+    a[40:280] = rows.ravel()
+    taps = [(0, 0), (2, -3), (1, 5), (3, -41), (3, 37)]
+    table = np.array([99, *(word for tap in taps for word in tap)])
+    for count in (0, 1, 5):
+        out, ref = np.full((2, 50), 7, np.float32)
+        ref[3 : 3 + size] = 0
+        for row, shift in taps[:count]:
+            for i in range(size):
+                if 0 <= i + shift < 37:
+                    ref[3 + i] += rows[row, i + shift]
+        run_shifted(a, table, count, out, size)
+        np.testing.assert_array_equal(out, ref)

@@ -76,6 +76,37 @@ def test_tile_pixels(made, dtype):
             np.testing.assert_array_equal(out, ref)
 
 
+def test_tile_wide(made):
+    vector_bytes, *_ = made
+    dtype = np.float64 if vector_bytes == 32 else np.float32
+    tile_wide = tile.make_wide_tile(vector_bytes, fused=vector_bytes > 16)
+
+    @numba.njit
+    def run(rows, a, k_offsets, depth, b, places, bias, adding, out, stride, targets):
+        tile_wide(
+            rows, a, 2, k_offsets, 1, depth, b, 3, places, 2, bias, 1, adding,
+            out, 4, stride, targets, 5,
+        )  # fmt: skip
+
+    rng = np.random.default_rng(0)
+    side = vector_bytes // np.dtype(dtype).itemsize
+    a, bias = integers(rng, 400, dtype=dtype), integers(rng, 20, dtype=dtype)
+    k_offsets, places = rng.permutation(100)[:26], rng.permutation(50)[:10]
+    b = integers(rng, 160 + side, dtype=dtype)
+    targets = rng.permutation(13) * side
+    stride = 13 * side + 1
+    for rows in range(1, tile.WIDE_ROWS + 1):
+        for depth, adding in [(25, 0), (25, 1), (0, 0), (1, 1)]:
+            ref = integers(rng, 4 + rows * stride, dtype=dtype)
+            out = ref.copy()
+            run(rows, a, k_offsets, depth, b, places, bias, adding, out, stride, targets)
+            tile.plain_tile_wide(
+                rows, a, 2, k_offsets, 1, depth, b, 3, places, 2, bias, 1, adding,
+                ref, 4, stride, targets, 5,
+            )  # fmt: skip
+            np.testing.assert_array_equal(out, ref)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_transpose_block(made, dtype):
     vector_bytes, _, (_, _, transpose_block) = made
@@ -105,6 +136,31 @@ def test_the_loop_holds_its_sums_in_registers():
 
     line = np.zeros(64, np.float32)
     run(1, line, np.zeros(16, np.intp), 1, line, line)
+    found = spills_by_sums(run)
+    for rows in range(1, machine.ROWS + 1):
+        assert found[2 * rows] == [], f"{rows} rows"
+
+
+def test_the_wide_loop_holds_its_sums_in_registers():
+    if not machine.FUSED:
+        pytest.skip("this processor has no fused multiply-add")
+    make = tile.tile_wide
+
+    @numba.njit
+    def run(rows, a, offsets, depth, b, out):
+        make(
+            rows, a, 0, offsets, 0, depth, b, 0, offsets, 0, a, 0, 0, out, 0, 16, offsets, 0
+        )  # fmt: skip
+
+    line = np.zeros(64, np.float32)
+    run(1, line, np.zeros(16, np.intp), 1, line, line)
+    found = spills_by_sums(run)
+    for rows in range(1, tile.WIDE_ROWS + 1):
+        assert found[rows * tile.WIDE_VECTORS[rows]] == [], f"{rows} rows"
+
+
+def spills_by_sums(run):
+    """Accesses to the stack in each block that multiplies and adds, by the number of its sums."""
     (code,) = run.inspect_asm().values()
     register = {16: "%xmm", 32: "%ymm", 64: "%zmm"}[machine.VECTOR_BYTES]
     found = {}
@@ -113,5 +169,4 @@ def test_the_loop_holds_its_sums_in_registers():
         sums = [line for line in instructions if "vfmadd" in line]
         if sums:
             found[len(sums)] = [line for line in instructions if "rsp" in line]
-    for rows in range(1, machine.ROWS + 1):
-        assert found[2 * rows] == [], f"{rows} rows"
+    return found
