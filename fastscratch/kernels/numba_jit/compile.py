@@ -13,7 +13,14 @@ It is compiled once per dtype, to a C function that takes its arguments from a b
 small parallel loop, the same for all drivers, calls it once for each worker: a parallel loop of
 its own would make each driver take some ten seconds to compile instead of two. What a task
 computes depends on the shapes alone, and no two tasks write to one place, so that the bits do not
-depend on the number of workers.
+depend on the number of workers, nor on who does which task: a driver that has a `Tasks` argument
+takes them one by one, so that a worker that wakes up late, which can take 0.2 ms, does fewer::
+
+    def scale(worker: int, workers: int, queue: Tasks, x: In, y: Out, tasks: int) -> None:
+        task = take(queue)
+        while task < tasks:
+            ...
+            task = take(queue)
 """
 
 import hashlib
@@ -37,13 +44,20 @@ from numba.core import cgutils, compiler
 from numba.core.errors import NumbaError
 from numba.core.registry import cpu_target
 
-from fastscratch.kernels.numba_jit.arguments import Arguments, address_of_block, unpacker
+from fastscratch.kernels.numba_jit.arguments import (
+    Arguments,
+    Queue,
+    address_of_block,
+    unpacker,
+)
 from fastscratch.kernels.numba_jit.machine import VECTOR_BYTES
 from fastscratch.types import Array
 
 FASTMATH = {"contract", "reassoc", "nsz"}
 """What lets loops vectorise; NaN and infinities keep their meaning, a division stays a division."""
 
+Tasks = Annotated[Any, "queue"]
+"""A driver's third argument, if it has one: what all workers take their tasks from."""
 In = Annotated[Array, "in"]
 """A driver's argument: an array that is only read, in the dtype of the specialisation."""
 Out = Annotated[Array, "out"]
@@ -162,14 +176,16 @@ class Driver:
         names = list(inspect.signature(function).parameters)
         assert names[:2] == ["worker", "workers"], names
         self._kinds = [hints[name] for name in names[2:]]
+        self._takes = self._kinds[:1] == [Tasks]
         self._compiled: dict[tuple[str, str], Any] = {}
         self._alone: dict[tuple[str, str], Callable[[tuple[Any, ...]], None]] = {}
 
     def __call__(self, workers: int, *arguments: Any, window: str = "B") -> None:
         """Run with so many workers, as `usable_workers` gives them."""
         if not JIT:
+            queue = [np.zeros(1, np.intp)] if self._takes else []
             for worker in range(workers):
-                self.function(worker, workers, *_flat(arguments))
+                self.function(worker, workers, *queue, *_flat(arguments))
             return
         key = arguments[0].dtype.char, window
         if workers == 1:
@@ -203,14 +219,15 @@ class Driver:
 
 
 def run_both(
-    workers: int, first: Driver, arguments: tuple[Any, ...], second: Driver, others: tuple[Any, ...]
-) -> None:
+    workers: tuple[int, int], first: Driver, arguments: tuple[Any, ...],
+    second: Driver, others: tuple[Any, ...],
+) -> None:  # fmt: skip
     """Run a driver and then another: one worker is entered once, which takes 1 us less."""
-    if workers == 1 and JIT:
+    if workers == (1, 1) and JIT:
         _both(first, second, arguments[0].dtype.char)(arguments, others)
     else:
-        first(workers, *arguments)
-        second(workers, *others)
+        first(workers[0], *arguments)
+        second(workers[1], *others)
 
 
 @cache
@@ -390,6 +407,16 @@ def usable_workers(num_threads: int, work: int) -> int:
     return min(num_threads, work // WORKER_WORK, int(numba.config.NUMBA_NUM_THREADS))
 
 
+MOVED_WORK = 4
+"""What moving an element counts as: waking another thread for a few weights takes longer than they
+do, up to 0.1 ms where it has gone to sleep."""
+
+
+def movers(workers: int, elements: int) -> int:
+    """How many of the workers of a problem its weights, or the sums of their gradient, repay."""
+    return max(min(workers, MOVED_WORK * elements // WORKER_WORK), 1)
+
+
 @cache
 def _layer_is_safe() -> bool:
     numba.get_num_threads()  # starts the layer, which has no name before
@@ -417,6 +444,8 @@ def _numba_type(kind: Any, dtype: str, window: str) -> Any:
         return numba.boolean
     if hasattr(kind, "__metadata__"):
         word: str = kind.__metadata__[0]
+        if word == "queue":
+            return Queue()
         element: str | type = dtype
         if word.startswith("offsets"):
             element = np.intp

@@ -12,7 +12,7 @@ from fastscratch.kernels.numba_jit import (
     planes,
     planes_weight,
 )
-from fastscratch.kernels.numba_jit.compile import run_both, usable_workers
+from fastscratch.kernels.numba_jit.compile import movers, run_both, usable_workers
 from fastscratch.kernels.numba_jit.phases import (
     Correlation,
     backward_correlation,
@@ -49,7 +49,8 @@ def conv2d_backward_input(
             dx.dtype, plan.packed_size, workers * plan.local_size, workers * plan.sums_size
         ) as (packed, local, sums, _):
             run_both(
-                workers, input_gradient.pack, (weight, packed, plan.packing),
+                (movers(workers, plan.packed_size), workers),
+                input_gradient.pack, (weight, packed, plan.packing),
                 input_gradient.shift_and_add, (dout, packed, dx, local, sums, plan.computing),
             )  # fmt: skip
         return
@@ -79,7 +80,7 @@ def conv2d_backward_weight(
     ) as pieces:  # fmt: skip
         partial, bias_sums, *rest = pieces
         run_both(
-            workers, correlate_weight.correlate_weight,
+            (workers, movers(workers, plan.partial_size)), correlate_weight.correlate_weight,
             (dout, x, partial, bias_sums, *rest, plan.adding),
             correlate_weight.gather, (dw, db, partial, bias_sums, plan.gathering),
         )  # fmt: skip
@@ -91,10 +92,11 @@ def _run(
     """Forward and backward input: the driver that the plan is made for, with its scratch."""
     dtype = source.dtype
     workers = usable_workers(num_threads, plan.work)
+    both = movers(workers, plan.packed_size), workers
     if isinstance(plan, correlate_wide.Plan):
         with Scratch(dtype, plan.packed_size, workers * plan.local_size) as (packed, local, _):
             run_both(
-                workers, correlate_wide.pack, (weight, packed, plan.packing),
+                both, correlate_wide.pack, (weight, packed, plan.packing),
                 correlate_wide.correlate_wide, (source, packed, bias, out, local, plan.computing),
             )  # fmt: skip
         return
@@ -102,13 +104,13 @@ def _run(
     if isinstance(plan, planes.Plan):
         with Scratch(dtype, *sizes) as (packed, local, sums, _):
             run_both(
-                workers, planes.pack, (weight, packed, plan.packing), planes.correlate_planes,
+                both, planes.pack, (weight, packed, plan.packing), planes.correlate_planes,
                 (source, packed, bias, out, local, sums, plan.computing),
             )  # fmt: skip
         return
     with Scratch(dtype, *sizes, offsets=workers * plan.pixels_size) as (packed, *pieces):
         run_both(
-            workers, correlate.pack, (weight, packed, plan.packing),
+            both, correlate.pack, (weight, packed, plan.packing),
             correlate.correlate, (source, packed, bias, out, *pieces, plan.computing),
         )  # fmt: skip
 

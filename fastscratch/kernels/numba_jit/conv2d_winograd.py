@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from fastscratch.kernels.numba_jit import correlate_weight, winograd, winograd_weight
-from fastscratch.kernels.numba_jit.compile import usable_workers
+from fastscratch.kernels.numba_jit.compile import movers, usable_workers
 from fastscratch.kernels.numba_jit.conv2d import no_bias
 from fastscratch.kernels.numba_jit.scratch import Scratch
 from fastscratch.types import Array, Padding, Pair
@@ -83,10 +83,11 @@ def _run(
         plan.turned_size, plan.local_size, plan.sources_size, plan.products_size, plan.sums_size
     )  # fmt: skip
     sizes = [workers * size for size in (plan.taps_size, *each)]
+    packers = movers(workers, plan.packed_size)
     pack, convolve_tiles = winograd.drivers(m)
     with Scratch(source.dtype, plan.packed_size, *sizes) as (packed, taps, *pieces, _):
         for extents in plan.rounds:
-            pack(workers, weight, packed, taps, extents)
+            pack(packers, weight, packed, taps, extents)
             convolve_tiles(workers, source, packed, bias, out, *pieces, extents)
 
 
@@ -104,7 +105,8 @@ def _backward_weight(
     with Scratch(x.dtype, plan.partial_size, plan.bias_sums_size, *sizes) as pieces:
         partial, bias_sums, *rest, _ = pieces
         correlate_tiles(workers, dout, x, partial, bias_sums, *rest, plan.adding)
-        correlate_weight.gather(workers, dw, db, partial, bias_sums, plan.gathering)
+        gatherers = movers(workers, plan.partial_size)
+        correlate_weight.gather(gatherers, dw, db, partial, bias_sums, plan.gathering)
 
 
 @lru_cache(maxsize=256)

@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastscratch.kernels.numba_jit.arguments import take
 from fastscratch.kernels.numba_jit.compile import (
     Constants,
     In,
     Offsets,
     OffsetsOut,
     Out,
+    Tasks,
     driver,
     inner,
 )
@@ -312,8 +314,8 @@ def pack(
 
 @driver
 def correlate(
-    worker: int, workers: int, source: In, packed: In, bias: In, out: Out, local: Out, sums: Out,
-    pixels: OffsetsOut, phases: Offsets, k_offsets: Offsets, e: Extents,
+    worker: int, workers: int, queue: Tasks, source: In, packed: In, bias: In, out: Out,
+    local: Out, sums: Out, pixels: OffsetsOut, phases: Offsets, k_offsets: Offsets, e: Extents,
 ) -> None:  # fmt: skip
     """Every task, each worker with its slice of the scratch."""
     local_start = worker * (local.size // workers)
@@ -321,8 +323,10 @@ def correlate(
     pixels_start = worker * (pixels.size // workers)
     batches = (e.N + e.images - 1) // e.images
     tasks = e.phases * batches * e.groups * e.blocks_h * e.blocks_w * e.parts
-    for task in range(worker, tasks, workers):
+    task = take(queue)
+    while task < tasks:
         _task(
             task, source, packed, bias, out, phases, k_offsets, local, local_start,
             sums, sums_start, pixels, pixels_start, e,
         )  # fmt: skip
+        task = take(queue)

@@ -13,12 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastscratch.kernels.numba_jit.arguments import take
 from fastscratch.kernels.numba_jit.compile import (
     Constants,
     In,
     Offsets,
     OffsetsOut,
     Out,
+    Tasks,
     driver,
     inner,
 )
@@ -197,8 +199,8 @@ def _unit(
 
 @driver
 def correlate_weight(
-    worker: int, workers: int, dout: In, x: In, partial: Out, bias_sums: Out, local: Out,
-    turned: Out, pixels: OffsetsOut, row_offsets: Offsets, e: Extents,
+    worker: int, workers: int, queue: Tasks, dout: In, x: In, partial: Out, bias_sums: Out,
+    local: Out, turned: Out, pixels: OffsetsOut, row_offsets: Offsets, e: Extents,
 ) -> None:  # fmt: skip
     """The sums of each slot of units, for each group and range of channels."""
     width = 2 * lanes(x)
@@ -207,7 +209,8 @@ def correlate_weight(
     local_start = worker * (local.size // workers)
     turned_start = worker * (turned.size // workers)
     pixels_start = worker * (pixels.size // workers)
-    for task in range(worker, e.slots * e.groups * e.ranges, workers):
+    task = take(queue)
+    while task < e.slots * e.groups * e.ranges:
         part, rest = task % e.ranges, task // e.ranges
         group, slot = rest % e.groups, rest // e.groups
         c_start, c_stop = e.C * part // e.ranges, e.C * (part + 1) // e.ranges
@@ -223,6 +226,7 @@ def correlate_weight(
                 unit, group, c_start, c_stop, dout, x, partial, start, bias_sums, bias_start,
                 row_offsets, local, local_start, turned, turned_start, pixels, pixels_start, e,
             )  # fmt: skip
+        task = take(queue)
 
 
 @driver

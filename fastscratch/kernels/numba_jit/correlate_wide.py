@@ -10,7 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastscratch.kernels.numba_jit.compile import Constants, In, Offsets, Out, driver, inner
+from fastscratch.kernels.numba_jit.arguments import take
+from fastscratch.kernels.numba_jit.compile import (
+    Constants,
+    In,
+    Offsets,
+    Out,
+    Tasks,
+    driver,
+    inner,
+)
 from fastscratch.kernels.numba_jit.lines import get, put
 from fastscratch.kernels.numba_jit.phases import (
     CHUNK,
@@ -158,13 +167,14 @@ def _panel(
 
 @driver
 def correlate_wide(
-    worker: int, workers: int, source: In, packed: In, bias: In, out: Out, local: Out,
+    worker: int, workers: int, queue: Tasks, source: In, packed: In, bias: In, out: Out, local: Out,
     k_offsets: Offsets, places: Offsets, targets: Offsets, e: Extents,
 ) -> None:  # fmt: skip
     """Every task, each worker with its slice of the scratch."""
     local_start = worker * (local.size // workers)
     panels = (e.CO + WIDE_ROWS - 1) // WIDE_ROWS
-    for task in range(worker, e.N * e.groups * e.blocks, workers):
+    task = take(queue)
+    while task < e.N * e.groups * e.blocks:
         block, image = task % e.blocks, task // e.blocks
         group = image % e.groups
         top = e.DH * block // e.blocks
@@ -183,3 +193,4 @@ def correlate_wide(
                 places, bias, group * e.CO + co,
                 out, ((image * e.CO + co) * e.DH + top) * e.DW, targets, e,
             )  # fmt: skip
+        task = take(queue)

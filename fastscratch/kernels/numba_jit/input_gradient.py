@@ -16,7 +16,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastscratch.kernels.numba_jit.compile import Constants, In, Offsets, Out, driver, inner
+from fastscratch.kernels.numba_jit.arguments import take
+from fastscratch.kernels.numba_jit.compile import (
+    Constants,
+    In,
+    Offsets,
+    Out,
+    Tasks,
+    driver,
+    inner,
+)
 from fastscratch.kernels.numba_jit.lines import add_shifted, copy_steps, get, put
 from fastscratch.kernels.numba_jit.phases import (
     CHUNK,
@@ -276,14 +285,16 @@ def pack(
 
 @driver
 def shift_and_add(
-    worker: int, workers: int, dout: In, packed: In, dx: Out, local: Out, sums: Out,
+    worker: int, workers: int, queue: Tasks, dout: In, packed: In, dx: Out, local: Out, sums: Out,
     phases: Offsets, shifts: Offsets, k_offsets: Offsets, places: Offsets, zeros: In, e: Extents,
 ) -> None:  # fmt: skip
     """Every task, each worker with its slice of the scratch."""
     local_start = worker * (local.size // workers)
     sums_start = worker * (sums.size // workers) + max(WIDE_VECTORS) * lanes(sums)
-    for task in range(worker, e.N * e.groups * e.phases * e.blocks, workers):
+    task = take(queue)
+    while task < e.N * e.groups * e.phases * e.blocks:
         _task(
             task, dout, packed, dx, phases, shifts, k_offsets, places, zeros,
             local, local_start, sums, sums_start, e,
         )  # fmt: skip
+        task = take(queue)

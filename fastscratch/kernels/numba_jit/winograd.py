@@ -16,7 +16,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastscratch.kernels.numba_jit.compile import Constants, Driver, In, Out, driver, inner
+from fastscratch.kernels.numba_jit.arguments import take
+from fastscratch.kernels.numba_jit.compile import (
+    Constants,
+    Driver,
+    In,
+    Out,
+    Tasks,
+    driver,
+    inner,
+)
 from fastscratch.kernels.numba_jit.lines import repeat_row
 from fastscratch.kernels.numba_jit.machine import ROWS
 from fastscratch.kernels.numba_jit.phases import CHUNK, odd_lines, wanted_tasks
@@ -223,8 +232,8 @@ def drivers(m: int) -> Drivers:
             )  # fmt: skip
 
     def convolve_tiles(
-        worker: int, workers: int, source: In, packed: In, bias: In, out: Out, turned: Out,
-        local: Out, sources: Out, products: Out, sums: Out, e: Extents,
+        worker: int, workers: int, queue: Tasks, source: In, packed: In, bias: In, out: Out,
+        turned: Out, local: Out, sources: Out, products: Out, sums: Out, e: Extents,
     ) -> None:  # fmt: skip
         """Every task, each worker with its slice of the scratch."""
         turned_start = worker * (turned.size // workers)
@@ -233,7 +242,8 @@ def drivers(m: int) -> Drivers:
         products_start = worker * (products.size // workers)
         sums_start = worker * (sums.size // workers)
         width = 2 * lanes(source)
-        for task in range(worker, e.batches * e.blocks_h * e.blocks_w * e.parts, workers):
+        task = take(queue)
+        while task < e.batches * e.blocks_h * e.blocks_w * e.parts:
             part = task % e.parts
             batch, top, left, height, across = find_block(
                 task // e.parts, e.DH, e.DW, m, e.blocks_h, e.blocks_w
@@ -271,6 +281,7 @@ def drivers(m: int) -> Drivers:
                             out, (((n + i) * e.CO + co) * e.DH + top * m) * e.DW + left * m,
                             rows, columns, channels, e,
                         )  # fmt: skip
+            task = take(queue)
 
     return Drivers(driver(pack, f"{m}x{m}"), driver(convolve_tiles, f"{m}x{m}"))
 

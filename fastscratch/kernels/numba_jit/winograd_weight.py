@@ -16,7 +16,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastscratch.kernels.numba_jit.compile import Constants, Driver, In, Out, driver, inner
+from fastscratch.kernels.numba_jit.arguments import take
+from fastscratch.kernels.numba_jit.compile import (
+    Constants,
+    Driver,
+    In,
+    Out,
+    Tasks,
+    driver,
+    inner,
+)
 from fastscratch.kernels.numba_jit.correlate_weight import PARTIAL_BYTES, Slots
 from fastscratch.kernels.numba_jit.lines import add_line
 from fastscratch.kernels.numba_jit.machine import ROWS
@@ -144,8 +153,8 @@ def correlate_tiles(m: int) -> Driver:
     transform_sums = transform_by(Transform(filtering.sums, side))
 
     def correlate(
-        worker: int, workers: int, dout: In, x: In, partial: Out, bias_sums: Out, turned: Out,
-        local: Out, sources: Out, gradients: Out, sums: Out, line: Out, e: Extents,
+        worker: int, workers: int, queue: Tasks, dout: In, x: In, partial: Out, bias_sums: Out,
+        turned: Out, local: Out, sources: Out, gradients: Out, sums: Out, line: Out, e: Extents,
     ) -> None:  # fmt: skip
         """The sums of each slot of blocks, for each pair of ranges."""
         width = 2 * lanes(x)
@@ -157,7 +166,8 @@ def correlate_tiles(m: int) -> Driver:
         gradients_start = worker * (gradients.size // workers)
         sums_start = worker * (sums.size // workers)
         line_start = worker * (line.size // workers)
-        for task in range(worker, e.slots * e.ranges * e.panel_ranges, workers):
+        task = take(queue)
+        while task < e.slots * e.ranges * e.panel_ranges:
             panel_range, rest = task % e.panel_ranges, task // e.panel_ranges
             part, slot = rest % e.ranges, rest // e.ranges
             c_start, c_stop = e.C * part // e.ranges, e.C * (part + 1) // e.ranges
@@ -209,6 +219,7 @@ def correlate_tiles(m: int) -> Driver:
                     partial, ((out + panel) * e.C + c_start) * WINDOW * width,
                     TAPS * width, width, WINDOW * width,
                 )  # fmt: skip
+            task = take(queue)
 
     return driver(correlate, f"{m}x{m}")
 

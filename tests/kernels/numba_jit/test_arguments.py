@@ -8,7 +8,8 @@ import pytest
 
 from fastscratch.kernels.numba_jit import arguments
 from fastscratch.kernels.numba_jit import compile as compiling
-from fastscratch.kernels.numba_jit.compile import Constants, In, Offsets, Out, driver
+from fastscratch.kernels.numba_jit.arguments import take
+from fastscratch.kernels.numba_jit.compile import Constants, In, Offsets, Out, Tasks, driver
 from fastscratch.kernels.numba_jit.scratch import KEPT_BYTES, Scratch
 
 
@@ -30,6 +31,25 @@ def note(
     out[5] = flag
     out[6] = piece.size
     piece[piece.size - 1] = 5
+
+
+@driver
+def mark(worker: int, workers: int, queue: Tasks, out: Out, tasks: int) -> None:
+    """One more in each place."""
+    task = take(queue)
+    while task < tasks:
+        out[task] += 1
+        task = take(queue)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_task_is_taken_once(workers):
+    compiling.usable_workers(workers, 10**9)
+    for tasks in (0, 1, 1000):
+        out = np.zeros(1001, np.float32)
+        mark(workers, out, tasks)
+        assert out[:tasks].all()
+        assert out.sum() == tasks
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
