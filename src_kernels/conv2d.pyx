@@ -3,7 +3,8 @@
 Forward is one correlation. Backward to the input is one too, of dout with the flipped weights, or,
 with a stride, one for each phase of the input's positions. Both are in correlate.pxd; an input of
 few channels has its own way, in input_gradient.pxd; the weights' gradient is in
-weight_gradient.pxd. The number of threads decides nothing but who does which job.
+weight_gradient.pxd. Filters for single channels have a way of their own in all three directions, in
+depthwise.pxd. The number of threads decides nothing but who does which job.
 """
 
 cimport numpy as cnp
@@ -13,6 +14,10 @@ from libc.string cimport memset
 
 from correlate cimport correlate
 from correlation_plan cimport Correlation, fill_tables, pack_panel, plan_correlation
+from depthwise cimport (
+    Planes, correlate_plane, correlate_planes_weight, fill_planes_tables, is_depthwise,
+    plan_planes, plan_planes_gradient,
+)
 from input_gradient cimport (
     InputGradient, few_channels, fill_input_tables, pack_rows_of_taps, plan_input_gradient,
     shift_and_add,
@@ -50,6 +55,63 @@ cdef Problem problem_of(
     problem.top, _, problem.left, _ = padding
     problem.dilation_h, problem.dilation_w = dilation
     return problem
+
+
+cdef bint planes_of(const Problem* w, Planes* p, bint backward, Py_ssize_t itemsize) noexcept:
+    """Whether it is a depthwise convolution with strips of a usable size; their plan."""
+    if not is_depthwise(w.G, w.C, w.OC, w.stride_h, w.stride_w):
+        return False
+    if w.N * w.H * w.W * w.OC * w.OH * w.OW == 0:
+        return False
+    p.N, p.G, p.filters, p.H, p.W = w.N, w.G, w.OC, w.H, w.W
+    p.OH, p.OW, p.KH, p.KW = w.OH, w.OW, w.KH, w.KW
+    p.stride_h, p.stride_w = w.stride_h, w.stride_w
+    p.dilation_h, p.dilation_w = w.dilation_h, w.dilation_w
+    p.top, p.left = w.top, w.left
+    return plan_planes(p, backward, itemsize)
+
+
+cdef void run_planes(
+    Planes* p, bint backward, const real* source, const real* weight, const real* bias, real* out,
+    int num_threads,
+):
+    """Forward or backward to the input. A job is a plane."""
+    cdef Py_ssize_t jobs = p.N * p.G, job
+    cdef int workers = <int> max(1, min(num_threads, jobs))
+    memory = Scratch(p.packed_size + p.table_size + workers * p.workspace_size)
+    p.packed = <void*> <uintptr_t> memory.address
+    p.offset = <Py_ssize_t*> (<char*> p.packed + p.packed_size)
+    p.workspace = <char*> p.packed + p.packed_size + p.table_size
+    with nogil:
+        fill_planes_tables(p, backward, weight, <real*> p.packed, workers)
+        if workers == 1:
+            for job in range(jobs):
+                correlate_plane(p, job, 0, source, bias, out)
+        else:
+            for job in prange(jobs, schedule="static", num_threads=workers):
+                correlate_plane(p, job, threadid(), source, bias, out)
+
+
+cdef void run_planes_gradient(
+    Planes* p, const real* dout, const real* x, real* dw, real* db, int num_threads
+):
+    """Backward to the weights. A job is some channels."""
+    plan_planes_gradient(p, sizeof(real))
+    cdef Py_ssize_t jobs = (p.G + p.channels - 1) // p.channels, job
+    cdef int workers = <int> max(1, min(num_threads, jobs))
+    memory = Scratch(p.packed_size + p.table_size + workers * p.workspace_size)
+    p.packed = <void*> <uintptr_t> memory.address
+    p.offset = <Py_ssize_t*> (<char*> p.packed + p.packed_size)
+    p.workspace = <char*> p.packed + p.packed_size + p.table_size
+    with nogil:
+        # Only the offsets of the taps are of use here.
+        fill_planes_tables(p, False, dw, <real*> p.packed, workers)
+        if workers == 1:
+            for job in range(jobs):
+                correlate_planes_weight(p, job, 0, dout, x, dw, db)
+        else:
+            for job in prange(jobs, schedule="static", num_threads=workers):
+                correlate_planes_weight(p, job, threadid(), dout, x, dw, db)
 
 
 cdef void run_correlations(Correlation* p, Py_ssize_t count, real* tag, int num_threads):
@@ -93,6 +155,10 @@ cdef void forward(
     const Problem* w, const real* x, const real* weight, const real* bias, real* y, int num_threads
 ):
     cdef Correlation p
+    cdef Planes planes
+    if planes_of(w, &planes, False, sizeof(real)):
+        run_planes(&planes, False, x, weight, bias, y, num_threads)
+        return
     p.N, p.G, p.C, p.H, p.W = w.N, w.G, w.C, w.H, w.W
     p.OC, p.OH, p.OW, p.KH, p.KW = w.OC, w.OH, w.OW, w.KH, w.KW
     p.stride_h, p.stride_w = w.stride_h, w.stride_w
@@ -117,8 +183,12 @@ cdef void backward_input(
     cdef Correlation[MOST_CORRELATIONS] correlations
     cdef Correlation* p
     cdef Phase rows, cols
+    cdef Planes planes
     cdef Py_ssize_t taps = w.KH * w.KW, ph, pw, count = 0
     if w.N * w.C * w.H * w.W == 0:
+        return
+    if planes_of(w, &planes, True, sizeof(real)):
+        run_planes(&planes, True, dout, weight, <const real*> NULL, dx, num_threads)
         return
     if few_channels(w.C, w.OC, w.KH, w.KW, w.stride_h):
         backward_input_of_few(w, dout, weight, dx, num_threads)
@@ -190,6 +260,10 @@ cdef void backward_weight(
     const Problem* w, const real* dout, const real* x, real* dw, real* db, int num_threads,
 ):
     cdef WeightGradient p
+    cdef Planes planes
+    if planes_of(w, &planes, False, sizeof(real)):
+        run_planes_gradient(&planes, dout, x, dw, db, num_threads)
+        return
     p.N, p.G, p.C, p.H, p.W = w.N, w.G, w.C, w.H, w.W
     p.OC, p.OH, p.OW, p.KH, p.KW = w.OC, w.OH, w.OW, w.KH, w.KW
     p.stride_h, p.stride_w = w.stride_h, w.stride_w

@@ -9,7 +9,7 @@ output channels, a block of input channels and a part of the images; it adds blo
 pixels to sums of its own. The parts of the images, whose number the shape decides, are added up at
 the end.
 
-With very few output channels to a group, as in a depthwise convolution, most of a panel would be
+With very few output channels to a group most of a panel would be
 empty: there the vectors run along the pixels of a row instead.
 """
 

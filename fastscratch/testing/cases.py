@@ -88,6 +88,12 @@ CONV_CASES = {
     "depthwise_dilated": "n1c5h9w10:oc5k3p2d2g5",
     "depthwise_multiplier": "n1c3h5w5:oc6k3g3",
     "depthwise_ceil": "n1c4h6w7:oc4k3s2g4ceil",
+    "depthwise_blocks": "n2c3h19w40:oc3k3p1g3",
+    "depthwise_short": "n2c17h7w7:oc17k3s2p1g17",
+    "depthwise_strips": "n1c2h61w61:oc2k3s2p1g2",
+    "depthwise_filters": "n2c5h9w7:oc10k3s2p1g5",
+    "depthwise_uneven": "n1c2h31w9:oc4k5s3p2x1x0x3g2floor",
+    "depthwise_long": "n1c2h4w1100:oc2k3p1g2",
     "pad_ge_kernel": "n1c2h3w4:oc3k2p3",
     "pad_ge_kernel_strided": "n1c2h4w4:oc3k3s2p4floor",
     "pad_ge_kernel_depthwise": "n1c3h3w4:oc3k2p3g3",
@@ -267,6 +273,9 @@ CONV_SHAPES = {
     "n1_28": "n1c128h28w28:oc128k3p1",
     "tiny": "n1c1h8w8:oc8k3p1",
     "depthwise_28": "n8c128h28w28:oc128k3p1g128",
+    "depthwise_s2": "n8c64h56w56:oc64k3s2p1g64floor",
+    "depthwise_28k5": "n8c128h28w28:oc128k5p2g128",
+    "depthwise_7": "n8c512h7w7:oc512k3p1g512",
     "dilated_28": "n8c64h28w28:oc64k3p2d2",
 }
 """The shapes that the speed of convolutions is measured at."""

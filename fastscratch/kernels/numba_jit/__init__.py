@@ -4,9 +4,9 @@ The modules are those of ``numpy_ref`` and ``cython_ext``; what stands under the
 
     conv2d                       pool2d        dense      im2col       the kernels, plain Python
     correlate  correlate_weight  pool2d_max    matmul                  drivers: one worker's share
-    planes     planes_weight     pool2d_avg                            of the tasks of a problem
+    planes     depthwise         pool2d_avg                            of the tasks of a problem
     phases   window   tile       pool_forward  lines                   what drivers are made of
-                                 pool_collect
+             depthwise_tile      pool_collect
                                  pool_tile
     scratch  compile  machine                                          memory, compiler, processor
 

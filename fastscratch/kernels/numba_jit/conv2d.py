@@ -8,9 +8,9 @@ from fastscratch.kernels.numba_jit import (
     correlate,
     correlate_weight,
     correlate_wide,
+    depthwise,
     input_gradient,
     planes,
-    planes_weight,
 )
 from fastscratch.kernels.numba_jit.compile import movers, run_both, usable_workers
 from fastscratch.kernels.numba_jit.phases import (
@@ -22,7 +22,7 @@ from fastscratch.kernels.numba_jit.scratch import Scratch
 from fastscratch.kernels.numba_jit.tile import PIXEL_ROWS
 from fastscratch.types import Array, Padding, Pair
 
-AnyPlan = correlate.Plan | correlate_wide.Plan | planes.Plan
+AnyPlan = correlate.Plan | correlate_wide.Plan | planes.Plan | depthwise.Plan
 """Of forward and backward input."""
 
 
@@ -67,12 +67,10 @@ def conv2d_backward_weight(
     )
     dtype = x.dtype
     workers = usable_workers(num_threads, plan.work)
-    if isinstance(plan, planes_weight.Plan):
-        with Scratch(dtype, workers * plan.local_size, workers * plan.line_size) as pieces:
-            local, line, _ = pieces
-            planes_weight.correlate_planes_weight(
-                workers, dout, x, dw, db, local, line, plan.adding
-            )
+    if isinstance(plan, depthwise.Plan):
+        with Scratch(dtype, workers * plan.copy_size, workers * plan.buffer_size) as pieces:
+            copy, sums, _ = pieces
+            depthwise.correlate_planes_weight(workers, dout, x, dw, db, copy, sums, plan.computing)
         return
     with Scratch(
         dtype, plan.partial_size, plan.bias_sums_size, workers * plan.local_size,
@@ -93,6 +91,15 @@ def _run(
     dtype = source.dtype
     workers = usable_workers(num_threads, plan.work)
     both = movers(workers, plan.packed_size), workers
+    if isinstance(plan, depthwise.Plan):
+        with Scratch(
+            dtype, plan.packed_size, workers * plan.copy_size, workers * plan.buffer_size
+        ) as (packed, copy, buffer, _):
+            run_both(
+                both, depthwise.pack, (weight, packed, plan.packing), depthwise.correlate_planes,
+                (source, packed, bias, out, copy, buffer, plan.computing),
+            )  # fmt: skip
+        return
     if isinstance(plan, correlate_wide.Plan):
         with Scratch(dtype, plan.packed_size, workers * plan.local_size) as (packed, local, _):
             run_both(
@@ -136,11 +143,20 @@ def _plan_backward_input(
 ) -> AnyPlan | input_gradient.Plan:  # fmt: skip
     """With few input channels, rows of taps are summed first and shifted afterwards."""
     problem = dout, weight, dx, stride, padding, dilation, groups
-    few = input_gradient.plan(*problem, dtype)
-    return few or _plan(backward_correlation(*problem), dtype)
+    correlation = backward_correlation(*problem)
+    return (
+        depthwise.plan(correlation, dtype)
+        or input_gradient.plan(*problem, dtype)
+        or _plan_groups(correlation, dtype)
+    )
 
 
 def _plan(c: Correlation, dtype: np.dtype[np.floating]) -> AnyPlan:
+    """With filters for single channels, a channel goes through the cache on its own."""
+    return depthwise.plan(c, dtype) or _plan_groups(c, dtype)
+
+
+def _plan_groups(c: Correlation, dtype: np.dtype[np.floating]) -> AnyPlan:
     """With few output or source channels in a group, vectors run along pixels instead."""
     if c.channels[1] <= PIXEL_ROWS:
         return planes.plan(c, dtype)
@@ -151,8 +167,9 @@ def _plan(c: Correlation, dtype: np.dtype[np.floating]) -> AnyPlan:
 def _plan_backward_weight(
     dout: tuple[int, ...], x: tuple[int, ...], dw: tuple[int, ...], stride: Pair,
     padding: Padding, dilation: Pair, groups: int, dtype: np.dtype[np.floating],
-) -> correlate_weight.Plan | planes_weight.Plan:  # fmt: skip
-    """With few output channels in each of many groups, sums run along pixels."""
-    if planes_weight.suits(dw[0] // groups, groups):
-        return planes_weight.plan(dout, x, dw, stride, padding, dilation, groups, dtype)
-    return correlate_weight.plan(dout, x, dw, stride, padding, dilation, groups, dtype)
+) -> correlate_weight.Plan | depthwise.Plan:  # fmt: skip
+    """The windows are those of the forward pass."""
+    forward = forward_correlation(x, dw, dout, stride, padding, dilation, groups)
+    return depthwise.plan(forward, dtype, weights=True) or correlate_weight.plan(
+        dout, x, dw, stride, padding, dilation, groups, dtype
+    )

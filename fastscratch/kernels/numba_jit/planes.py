@@ -1,9 +1,9 @@
 """Convolution with few output channels in a group: vectors run along the pixels of a plane.
 
-Depthwise convolution, and backward input of a first layer, are of this kind: with one to four
-output channels, a vector of output channels would be empty for the most part. The formula and the
-phases are those of ``correlate``; here the local image is taken apart by the step, so that the
-pixels of a row are neighbours, and rows are computed as one long line, rims included: what lies
+Backward input of a first layer, and a convolution in many small groups, are of this kind: with one
+to four output channels, a vector of output channels would be empty for the most part. The formula
+and the phases are those of ``correlate``; here the local image is taken apart by the step, so that
+the pixels of a row are neighbours, and rows are computed as one long line, rims included: what lies
 between the rows is computed and dropped.
 """
 

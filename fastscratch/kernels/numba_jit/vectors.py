@@ -3,7 +3,7 @@
 All loads and stores are aligned to the element only.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -339,18 +339,32 @@ def _prefetch(typing_context, array, index):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _copy_pair(typing_context, src, src_start, dst, dst_start):  # type: ignore[no-untyped-def]
+def _clear_vector(typing_context, dst, dst_start):  # type: ignore[no-untyped-def]
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        src, src_start, dst, dst_start = arguments
-        pointer = pointers(context, builder, signature)
-        src = builder.gep(pointer(0, src), [src_start])
-        dst = builder.gep(pointer(2, dst), [dst_start])
+        dst = builder.gep(pointers(context, builder, signature)(0, arguments[0]), [arguments[1]])
         emitter = Emitter(builder, signature.args[0].dtype, VECTOR_BYTES, False)
-        for i in range(2):
-            emitter.store(emitter.load(src, i), dst, i)
+        emitter.store(ir.Constant(emitter.vector, [0.0] * emitter.lanes), dst, 0)
         return context.get_dummy_value()
 
-    return types.void(src, types.intp, dst, types.intp), generate
+    return types.void(dst, types.intp), generate
+
+
+def _make_copy_vectors(count: int) -> Any:
+    @intrinsic
+    def copy_vectors(typing_context, src, src_start, dst, dst_start):  # type: ignore[no-untyped-def]
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            src, src_start, dst, dst_start = arguments
+            pointer = pointers(context, builder, signature)
+            src = builder.gep(pointer(0, src), [src_start])
+            dst = builder.gep(pointer(2, dst), [dst_start])
+            emitter = Emitter(builder, signature.args[0].dtype, VECTOR_BYTES, False)
+            for i in range(count):
+                emitter.store(emitter.load(src, i), dst, i)
+            return context.get_dummy_value()
+
+        return types.void(src, types.intp, dst, types.intp), generate
+
+    return copy_vectors
 
 
 def _make_copy_bytes(size: int) -> Any:
@@ -408,6 +422,16 @@ def plain_fill_line(dst: Array, dst_start: int, count: int, value: float) -> Non
     dst[dst_start : dst_start + count] = value
 
 
+def plain_clear_vector(dst: Array, dst_start: int) -> None:
+    """dst = 0, one vector."""
+    plain_fill_line(dst, dst_start, lanes_of(dst), 0)
+
+
+def plain_copy_vector(src: Array, src_start: int, dst: Array, dst_start: int) -> None:
+    """dst = src, one vector."""
+    plain_copy_line(src, src_start, dst, dst_start, lanes_of(src))
+
+
 def plain_copy_pair(src: Array, src_start: int, dst: Array, dst_start: int) -> None:
     """dst = src, two vectors: a row of a tile."""
     plain_copy_line(src, src_start, dst, dst_start, 2 * lanes_of(src))
@@ -429,10 +453,14 @@ def plain_copy_32_bytes(src: Array, src_start: int, dst: Array, dst_start: int) 
 
 if JIT:
     prefetch = _prefetch
-    lanes, copy_line, fill_line, copy_pair = _lanes, _copy_line, _fill_line, _copy_pair
+    lanes, copy_line, fill_line = _lanes, _copy_line, _fill_line
+    clear_vector, copy_vector, copy_pair = (
+        _clear_vector, _make_copy_vectors(1), _make_copy_vectors(2),
+    )  # fmt: skip
     copy_16_bytes, copy_32_bytes = _make_copy_bytes(16), _make_copy_bytes(32)
 else:
     prefetch = plain_prefetch
-    lanes, copy_pair = lanes_of, plain_copy_pair
+    lanes, copy_vector, copy_pair = lanes_of, plain_copy_vector, plain_copy_pair
+    clear_vector = plain_clear_vector
     copy_16_bytes, copy_32_bytes = plain_copy_16_bytes, plain_copy_32_bytes
     copy_line, fill_line = plain_copy_line, plain_fill_line

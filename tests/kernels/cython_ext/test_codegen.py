@@ -110,6 +110,22 @@ def test_activations_in_float32_are_vector_code_of_floats(level):
     assert re.findall(rf"vcvtps2pd .*{register}", code) == []
 
 
+@pytest.mark.parametrize("level", TILES)
+@pytest.mark.parametrize("function", ["weighted_sums_f32", "weighted_sums_f64"])
+def test_the_sums_of_a_depthwise_row_stay_in_registers(level, function):
+    """3x3 and 5x5 depthwise: eight sums of a column of taps, all of them in registers."""
+    register, _ = TILES[level]
+    loops = list(innermost_loops(disassemble(level, "conv2d")[function]))
+    for taps in (3, 5):
+        found = [
+            body
+            for body in loops
+            if sum(line.startswith("vfmadd") and register in line for line in body) == 8 * taps
+        ]
+        assert found, f"no loop has the sums of {taps} taps"
+        assert [line for body in found for line in body if "mm" in line and "rsp" in line] == []
+
+
 MODULES = sorted(
     {entry.module.rpartition(".")[2] for spec in OPS.values() for entry in spec.implementations}
 )
