@@ -15,7 +15,7 @@ from libc.stdint cimport uint8_t, uintptr_t
 from libc.string cimport memset
 
 from correlate cimport correlate
-from correlation_plan cimport Correlation, fill_tables, pack_panel, plan_correlation
+from correlation_plan cimport TILE, Correlation, fill_tables, pack_panel, plan_correlation
 from geometry cimport Windows, aligned, ceil_div, copy_window, make_windows, part_start
 from max_pool cimport index, largest_of_plane
 from tile cimport lanes_of, real, sum_rows
@@ -88,6 +88,7 @@ cdef void forward(
     plan_correlation(&p, sizeof(real))
     # A job has one panel of one group.
     p.panel_groups, p.groups, p.group_blocks = p.panels, 1, p.G
+    p.jobs = p.G * p.row_blocks * p.col_blocks * p.panels
     windows.C = p.panel
     cdef Py_ssize_t panels = p.G * p.panels, jobs = w.N * panels, job, worker_size
     cdef Py_ssize_t image = w.G * w.C * w.H * w.W
@@ -102,7 +103,7 @@ cdef void forward(
     with nogil:
         fill_tables(&p, y)
         for job in range(panels):
-            pack_panel(&p, job, <real*> p.packed)
+            pack_panel(&p, job, y)
         if workers == 1:
             for job in range(jobs):
                 map_and_pool(&p, &windows, job, image, p.workspace, x, y, argmax)
@@ -122,16 +123,17 @@ cdef inline void map_and_pool(
     cdef Py_ssize_t blocks = p.row_blocks * p.col_blocks, first, width, i
     cdef Py_ssize_t pixels = w.OH * w.OW
     cdef real* map = <real*> (workspace + p.workspace_size)
-    if p.wide:
-        first = part_start(q, p.panels, p.OC)
-        width = part_start(q + 1, p.panels, p.OC) - first
-    else:
+    if p.way == TILE:
         first = q * p.panel
         width = min(p.panel, p.OC - first)
+    else:
+        first = part_start(q, p.panels, p.OC)
+        width = part_start(q + 1, p.panels, p.OC) - first
     p.x = x + n * image
+    p.out = map - (g * p.OC + first) * p.out_plane
     p.workspace = workspace
     for i in range(blocks):
-        correlate(&p, (g * blocks + i) * p.panels + q, 0, map - (g * p.OC + first) * p.out_plane)
+        correlate(&p, (g * blocks + i) * p.panels + q, 0, map)
     y += ((n * p.G + g) * p.OC + first) * pixels
     argmax += ((n * p.G + g) * p.OC + first) * pixels
     for i in range(width):
