@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from fastscratch.dispatch.buffers import Buffers
 from fastscratch.dispatch.settings import (
@@ -218,6 +219,15 @@ def record_choices() -> Iterator[Choices]:
     keep_journal(journal)
     with changed(lambda old: {"journal": journal}):
         yield journal.choices
+
+
+@contextmanager
+def record_decisions() -> Iterator[list[tuple[Any, Any]]]:
+    """Collect each new problem while the block runs, with the `Choice` that was made for it."""
+    journal = Journal()
+    keep_journal(journal)
+    with changed(lambda old: {"journal": journal}):
+        yield journal.decisions
 
 
 @contextmanager

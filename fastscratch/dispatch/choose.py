@@ -99,6 +99,7 @@ def choose(problem: Problem, settings: Settings, named: str | None = None) -> Ch
     if settings.journal is not None:
         counts = settings.journal.choices.setdefault(spec.name, {})
         counts[best.name] = counts.get(best.name, 0) + 1
+        settings.journal.decisions.append((problem, choice))
     _log.debug("%s: %s, threads %d: %s", problem, best.name, choice.num_threads, choice.rule)
     return choice
 

@@ -33,6 +33,7 @@ class Journal:
 
     def __init__(self) -> None:
         self.choices: Choices = {}
+        self.decisions: list[tuple[Any, Any]] = []
         self.interned: dict[Settings, Settings] = {}
 
 

@@ -64,6 +64,11 @@ class PooledConv:
             and pool.rounding != "ceil"
         )
 
+    @property
+    def path(self) -> str:
+        """All three places in the network."""
+        return f"{self.conv.path}+{self.rectified.path}"
+
     def forward(self, x: Array, training: bool) -> Array:
         """``pool(relu(conv(x)))``."""
         if _parts_are_named():

@@ -37,6 +37,11 @@ class RectifiedPool:
         self.relu = relu
         self.pool = pool
 
+    @property
+    def path(self) -> str:
+        """Both places in the network."""
+        return f"{self.relu.path}+{self.pool.path}"
+
     def forward(self, x: Array, training: bool) -> Array:
         """``pool(relu(x))``."""
         if training:

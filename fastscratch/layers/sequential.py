@@ -8,6 +8,7 @@ import numpy as np
 from fastscratch.errors import ArgumentError
 from fastscratch.layers.archive import save_model
 from fastscratch.layers.base import Layer
+from fastscratch.layers.explanation import NetworkExplanation, explain_network
 from fastscratch.layers.merging import Step, merged_steps
 from fastscratch.layers.registry import describe_layer, layer_from_description, register_layer
 from fastscratch.layers.shapes import Shape
@@ -132,6 +133,43 @@ class Sequential(Layer):
         for start in range(batch_size, len(x), batch_size):
             scores[start : start + batch_size] = self.forward(x[start : start + batch_size])
         return scores
+
+    @property
+    def steps(self) -> "list[Step]":
+        """What is run in turn, once the network is built: layers, and those that run as one."""
+        return self._steps
+
+    def explain(self, x: Array, training: bool = True) -> NetworkExplanation:
+        """Tell which implementation each operation runs on, why, and what it takes here.
+
+        Parameters
+        ----------
+        x : ndarray, shape (N, *input_shape)
+            A batch.
+        training : bool
+            Whether to explain the backward pass, too; otherwise a prediction.
+
+        Returns
+        -------
+        NetworkExplanation
+            ``print(model.explain(x))`` shows a table: layer, problem, implementation and algorithm,
+            threads, measured time, share of the whole, bytes of the arrays, and the rule.
+
+        Raises
+        ------
+        ShapeError, DtypeError
+            If ``x`` is not what the network was built for, or empty.
+
+        Examples
+        --------
+        >>> from fastscratch.layers import Dense, ReLU
+        >>> model = Sequential(Dense(50), ReLU(), Dense(10))
+        >>> table = model.explain(np.ones((8, 784), np.float32), training=False)
+        >>> [(call.layer, call.problem) for call in table.calls]
+        [('0', 'dense_forward:f32:n8i784:o50'), ('1', 'relu_forward:f32:n8x50'),
+         ('2', 'dense_forward:f32:n8i50:o10')]
+        """
+        return explain_network(self, x, training)
 
     def summary(self, input_shape: Shape | None = None) -> Summary:
         """The table of layers: kinds, output shapes, parameters, multiply-adds.
