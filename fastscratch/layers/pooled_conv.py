@@ -23,6 +23,8 @@ _PARTS = (
 )  # fmt: skip
 _MOST_CHANNELS = 12
 """Of the images: with more, F(2x2) or tiles of many images are faster forward."""
+_MOST_PIXELS = 2**16
+"""Of the map, whose part for one tile of channels is held in scratch memory: 8 MiB in float32."""
 
 
 class PooledConv:
@@ -54,9 +56,11 @@ class PooledConv:
     @staticmethod
     def suits(conv: Conv2d, relu: ReLU, pool: MaxPool2d) -> bool:
         """Whether these layers can be one step, and are faster as one."""
-        assert conv.input_shape is not None
+        assert conv.input_shape is not None and conv.output_shape is not None
+        _, OH, OW = conv.output_shape
         return (
-            conv.input_shape[0] // conv.groups <= _MOST_CHANNELS
+            OH * OW <= _MOST_PIXELS
+            and conv.input_shape[0] // conv.groups <= _MOST_CHANNELS
             and conv.backend == relu.backend == pool.backend
             and pool.stride == pool.kernel_size
             and pool.padding in (0, (0, 0), (0, 0, 0, 0), "valid")

@@ -33,7 +33,7 @@ def numbers(shape):
 @pytest.mark.parametrize("conv", CONVS)
 def test_what_the_layers_give_one_by_one(conv, backend):
     net = make_net(**CONVS[conv])
-    assert isinstance(net._steps[0], PooledConv)
+    assert isinstance(net.steps[0], PooledConv)
     for parameter in net.parameters():
         parameter.value = numbers(parameter.shape)
     x, dout = numbers((3, 2, 10, 10)), numbers((3, 3))
@@ -92,3 +92,10 @@ def test_others_stay_steps_of_their_own(layers):
     net = Sequential(*layers)
     net.build((2, 10, 10))
     assert not any(isinstance(step, PooledConv) for step in net._steps)
+
+
+@pytest.mark.parametrize(("extent", "merged"), [(258, True), (260, False)])
+def test_a_large_map_is_not_held_in_scratch_memory(extent, merged):
+    net = Sequential(Conv2d(4, 3), ReLU(), MaxPool2d(2))
+    net.build((1, extent, extent))
+    assert isinstance(net.steps[0], PooledConv) is merged
