@@ -30,6 +30,10 @@ class Explanation:
         How many threads it is given.
     candidates : tuple of (str, str)
         Every implementation of the operation, with the reason why it cannot run ("" if it can).
+    times : mapping of str to float
+        Seconds of a call, of those that were measured on this machine and may run here.
+    not_unasked : tuple of str
+        Those that are only chosen by name here: they round more than ``accuracy(...)`` allows.
     """
 
     problem: str
@@ -38,6 +42,7 @@ class Explanation:
     num_threads: int
     candidates: tuple[tuple[str, str], ...]
     times: Mapping[str, float] = field(default_factory=dict)
+    not_unasked: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         threads = f"{self.num_threads} thread" + ("s" if self.num_threads > 1 else "")
@@ -45,7 +50,8 @@ class Explanation:
         for name, reason in self.candidates:
             mark = "*" if name == self.implementation else "-"
             time = f", {1e3 * self.times[name]:.3f} ms" if name in self.times else ""
-            lines.append(f"  {mark} {name}: {reason or 'can run it'}{time}")
+            can = "can run it, where it is named" if name in self.not_unasked else "can run it"
+            lines.append(f"  {mark} {name}: {reason or can}{time}")
         return "\n".join(lines)
 
 
@@ -56,13 +62,15 @@ def explain_problem(
     # Without the journal: explaining is not running.
     held = replace(settings or current_settings(), journal=None, tuning=False)
     choice = choose(problem, held, backend)
+    found = candidates(problem)
     return Explanation(
         str(problem),
         choice.implementation.name,
         choice.rule,
         choice.num_threads,
-        tuple((entry.name, reason) for entry, reason in candidates(problem)),
+        tuple((entry.name, reason) for entry, reason in found),
         choice.times,
+        tuple(entry.name for entry, _ in found if entry.accuracy not in ("default", held.accuracy)),
     )
 
 

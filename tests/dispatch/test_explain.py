@@ -53,3 +53,11 @@ def test_the_text_of_a_configuration():
 def test_a_level_cap_shows(run_python):
     code = "import fastscratch as fs; print(fs.show_config()['compiled level'])"
     assert run_python(code, FASTSCRATCH_ISA="base").stdout.strip() in ("base", "none")
+
+
+def test_algorithms_that_round_more_say_that_they_must_be_named(require_backend):
+    require_backend("cython")
+    problem = "conv2d_forward:f32:n8c64h56w56:oc64k3p1"
+    assert "cython:winograd4: can run it, where it is named" in str(fs.explain(problem))
+    with fs.accuracy("fast"):
+        assert "where it is named" not in str(fs.explain(problem))
