@@ -15,6 +15,7 @@ cnp.import_array()
 
 cdef enum:
     FEW_ROWS = 3  # up to here B is read once, unpacked
+    LEAST_DOT = 64  # terms of a sum along a row of the weights: shorter ones are slow to finish
     BYTES_PER_PART = 256 << 10  # of weights, that take longer to read than a thread to wake
 
 
@@ -95,7 +96,7 @@ cdef void backward_input(
     p.M, p.N, p.K = M, N, K
     p.a, p.a_step, p.side_by_side = dout, K, False
     p.b, p.b_transposed = weight, True
-    if M <= FEW_ROWS:
+    if M <= FEW_ROWS and K >= LEAST_DOT:
         if parts == 1:  # a region of one thread takes a microsecond all the same
             few_rows_backward_input(dout, weight, dx, M, N, K, 0, N)
             return

@@ -302,6 +302,8 @@ TILE_FUNCTION void X(largest_of_windows)(const REAL *x, ptrdiff_t x_step, ptrdif
         LARGEST(2, 3, 3, 1);
     else if (step == 1 && square == 3)
         LARGEST(1, 3, 3, 1);
+    else if (step == 1 && square == 2)
+        LARGEST(1, 2, 2, 1);
     else if (step == 2)
         LARGEST(2, kernel_h, kernel_w, col_step);
     else if (step == 1)
@@ -344,6 +346,8 @@ TILE_FUNCTION void X(means_of_windows)(const REAL *x, ptrdiff_t x_step, ptrdiff_
         X(mean_rows)(2, 3, 3, x, x_step, rows, count, row_step, divisor, y, y_step);
     else if (stride == 1 && square == 3)
         X(mean_rows)(1, 3, 3, x, x_step, rows, count, row_step, divisor, y, y_step);
+    else if (stride == 1 && square == 2)
+        X(mean_rows)(1, 2, 2, x, x_step, rows, count, row_step, divisor, y, y_step);
     else if (stride == 2)
         X(mean_rows)(2, kernel_h, kernel_w, x, x_step, rows, count, row_step, divisor, y, y_step);
     else
@@ -457,6 +461,10 @@ TILE_FUNCTION void X(collect_largest)(int stride, int kernel_h, int kernel_w, in
         COLLECT(argmax, 2, 3, 3, 1, 1, 1);
     else if (stride == 1 && square == 3 && top == 1)
         COLLECT(argmax, 1, 3, 3, 1, 1, 1);
+    else if (stride == 1 && square == 3 && top == 0)
+        COLLECT(argmax, 1, 3, 3, 0, 0, 1);
+    else if (stride == 1 && square == 2 && top == 0)
+        COLLECT(argmax, 1, 2, 2, 0, 0, 1);
     else if (stride == 2)
         COLLECT(argmax, 2, kernel_h, kernel_w, top, left, 1);
     else
@@ -476,6 +484,10 @@ TILE_FUNCTION void X(collect_shares)(int stride, int kernel_h, int kernel_w, int
         COLLECT(NULL, 2, 3, 3, 1, 1, 1);
     else if (stride == 1 && square == 3 && top == 1)
         COLLECT(NULL, 1, 3, 3, 1, 1, 1);
+    else if (stride == 1 && square == 3 && top == 0)
+        COLLECT(NULL, 1, 3, 3, 0, 0, 1);
+    else if (stride == 1 && square == 2 && top == 0)
+        COLLECT(NULL, 1, 2, 2, 0, 0, 1);
     else if (stride == 2)
         COLLECT(NULL, 2, kernel_h, kernel_w, top, left, divisor);
     else
