@@ -20,7 +20,6 @@ The environment's word counts more: ``FASTSCRATCH_BACKEND`` (``cython,conv2d_for
 
 import os
 import sys
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,12 +87,18 @@ def read_file() -> Configuration:
     """
     path = config_file()
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except FileNotFoundError:
         if os.environ.get("FASTSCRATCH_CONFIG"):
             raise ArgumentError(f"FASTSCRATCH_CONFIG={str(path)!r}: no such file") from None
         return Configuration(str(path))
     except (OSError, ValueError) as error:
+        raise ArgumentError(f"the configuration file {path} cannot be read: {error}") from error
+    import tomllib  # slow to import, and most have no such file
+
+    try:
+        content = tomllib.loads(text)
+    except ValueError as error:
         raise ArgumentError(f"the configuration file {path} cannot be read: {error}") from error
     kinds: dict[str, type] = {"threads": int, "backend": str, "operations": dict}
     kinds |= dict.fromkeys(LEVELS, str) | dict.fromkeys(_SWITCHES, bool)

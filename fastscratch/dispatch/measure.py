@@ -1,6 +1,5 @@
 """How long each implementation of a problem takes on this machine."""
 
-import statistics
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -79,7 +78,7 @@ def measure(
                 samples[name].append(_sample(kernel, call, calls))
             if time.perf_counter() > end:
                 break
-        return times | {name: statistics.median(found) for name, found in samples.items()}
+        return times | {name: float(np.median(found)) for name, found in samples.items()}
 
 
 def _sample(kernel: Kernel, call: tuple[Any, ...], calls: int) -> float:

@@ -12,9 +12,8 @@ its power of two and the next: ``n64`` for 64 to 127 images. ``machine`` holds e
 could change a time; where it differs, the times are not used.
 """
 
+# hashlib and json are imported where a file is at hand: 9 of the 130 ms that this package takes.
 import contextlib
-import hashlib
-import json
 import math
 import os
 import threading
@@ -202,6 +201,8 @@ def describe_machine() -> dict[str, str]:
 
 
 def _digest(init_file: str | None) -> str:
+    import hashlib
+
     state = hashlib.sha256()
     for path in sorted(Path(init_file or "").parent.glob("*.py")):
         state.update(path.name.encode() + path.read_bytes())
@@ -210,6 +211,9 @@ def _digest(init_file: str | None) -> str:
 
 def own_path() -> Path:
     """The file of this machine and installation, in the user's cache."""
+    import hashlib
+    import json
+
     text = json.dumps(describe_machine(), sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return _folder() / f"{digest}.json"
@@ -221,6 +225,8 @@ def _folder() -> Path:
 
 def write_table(path: str | os.PathLike[str], times: Table) -> None:
     """Write times into a file, whole or not at all."""
+    import json
+
     content = {
         "format": FORMAT, "version": VERSION, "machine": describe_machine(),
         "times": {problem: times[problem] for problem in sorted(times)},
@@ -237,6 +243,8 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     DataError
         If the file cannot be read, is damaged or of another kind, or was measured elsewhere.
     """
+    import json
+
     try:
         content = json.loads(Path(path).read_text("utf-8"))
     except (OSError, ValueError) as error:
