@@ -11,6 +11,7 @@ from fastscratch.kernels.catalogue import Kernel, find_op
 from fastscratch.kernels.problem import Problem
 from fastscratch.types import Array
 
+_clock = time.perf_counter
 _SECONDS = 0.1
 """What measuring a problem may take, beside the first two calls of each candidate."""
 _MOST_ROUNDS = 15
@@ -69,20 +70,20 @@ def measure(
         limit = _HOPELESS * min(times.values())
         close = [candidate for candidate in candidates if times[candidate.name] <= limit]
         samples: dict[str, list[float]] = {candidate.name: [] for candidate in close}
-        end = time.perf_counter() + seconds
+        end = _clock() + seconds
         for _ in range(_MOST_ROUNDS):
             for name, kernel, num_threads in close:
                 calls = max(1, int(_SAMPLE_SECONDS / max(times[name], 1e-7)))
                 call = (*arrays, *arguments, num_threads)
                 kernel(*call)
                 samples[name].append(_sample(kernel, call, calls))
-            if time.perf_counter() > end:
+            if _clock() > end:
                 break
         return times | {name: float(np.median(found)) for name, found in samples.items()}
 
 
 def _sample(kernel: Kernel, call: tuple[Any, ...], calls: int) -> float:
-    begun = time.perf_counter()
+    begun = _clock()
     for _ in range(calls):
         kernel(*call)
-    return (time.perf_counter() - begun) / calls
+    return (_clock() - begun) / calls

@@ -3,7 +3,6 @@
 import importlib
 import logging
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -197,31 +196,62 @@ def test_every_kernel_takes_the_operands(op, recwarn):
     assert not recwarn.list
 
 
-def test_the_faster_kernel_measures_faster(monkeypatch):
-    monkeypatch.setattr(measuring, "_MOST_ROUNDS", 3)
+class Clock:
+    """A clock that only the kernels of a test move: what is measured is then exact."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(measuring, "_clock", lambda: self.now)
+
+    def kernel(self, *seconds):
+        """A kernel that takes so long: one after the other, and then always the last."""
+        left = list(seconds)
+
+        def call(*arguments):
+            call.count += 1
+            self.now += left.pop(0) if len(left) > 1 else left[0]
+
+        call.count = 0
+        return call
+
+
+def test_what_a_kernel_takes_is_measured(monkeypatch):
+    clock = Clock(monkeypatch)
     problem = parse_problem("dense_forward:f32:n1i1:o1")
-
-    def kernel(seconds):
-        return lambda *arguments: time.sleep(seconds)
-
     found = measure(problem, [
-        Candidate("slow", kernel(4e-3), 1), Candidate("quick", kernel(1e-4), 1),
-        Candidate("near", kernel(2e-4), 1),
+        Candidate("slow", clock.kernel(4e-3), 1), Candidate("quick", clock.kernel(1e-4), 1),
+        Candidate("near", clock.kernel(2e-4), 1),
     ])  # fmt: skip
-    assert sorted(found, key=found.__getitem__) == ["quick", "near", "slow"]
-    assert found["slow"] >= 4e-3
+    assert found == pytest.approx({"slow": 4e-3, "quick": 1e-4, "near": 2e-4})
+
+
+def test_a_busy_moment_does_not_count(monkeypatch):
+    clock = Clock(monkeypatch)
+    problem = parse_problem("dense_forward:f32:n1i1:o1")
+    # Compiling is slow, so is one of the first calls, and one of the later ones.
+    interrupted = clock.kernel(1.0, 5e-2, *[1e-2] * 3, 9e-2, 1e-2)
+    found = measure(
+        problem, [Candidate("mine", interrupted, 1), Candidate("other", clock.kernel(2e-2), 1)], 1.0
+    )
+    assert found == pytest.approx({"mine": 1e-2, "other": 2e-2})
 
 
 def test_a_hopeless_candidate_is_called_twice(monkeypatch):
+    clock = Clock(monkeypatch)
     problem = parse_problem("dense_forward:f32:n1i1:o1")
-    calls = []
+    slow, quick = clock.kernel(0.02), clock.kernel(1e-5)
+    measure(problem, [Candidate("slow", slow, 1), Candidate("quick", quick, 1)])
+    assert slow.count == 2
+    assert quick.count > 2
 
-    def slow(*arguments):
-        calls.append(1)
-        time.sleep(0.02)
 
-    measure(problem, [Candidate("slow", slow, 1), Candidate("quick", lambda *_: None, 1)])
-    assert len(calls) == 2
+def test_measuring_ends_in_time(monkeypatch):
+    clock = Clock(monkeypatch)
+    problem = parse_problem("dense_forward:f32:n1i1:o1")
+    kernel = clock.kernel(0.3)
+    measure(problem, [Candidate("mine", kernel, 1)], 1.0)
+    # Two first ones, and rounds of two until a second is over.
+    assert kernel.count == 6
 
 
 def test_the_environment_turns_tuning_on(run_python, tmp_path):
