@@ -282,6 +282,11 @@ class BuildKernels(build_ext):
         shutil.copyfile(kept, target)
 
     def digest(self, extension: Extension) -> str:
+        """Tells apart what would be compiled differently.
+
+        NumPy's headers count by their version: pip's own build environments have another path each
+        time.
+        """
         state = hashlib.sha256()
         for path in [*extension.sources, *sorted(SOURCES.glob("*.h"))]:
             state.update(Path(path).read_bytes())
@@ -289,9 +294,9 @@ class BuildKernels(build_ext):
             self.compiler.compiler_so,
             self.compiler.linker_so,
             extension.define_macros,
-            extension.include_dirs,
             extension.extra_compile_args,
             self.info["compiler"],
+            self.info["numpy"],
             sys.version,
         ]
         state.update(repr(settings).encode())

@@ -7,6 +7,7 @@ import tarfile
 import venv
 import zipfile
 
+import numpy as np
 import pytest
 from source_copy import ROOT, copy_sources, run
 
@@ -188,8 +189,13 @@ with fastscratch.use_backend("cython"):
 
 
 @pytest.mark.slow
-def test_an_unchanged_kernel_is_not_compiled_again(checkout):
+def test_an_unchanged_kernel_is_not_compiled_again(checkout, tmp_path):
     """Neither objects of another level nor those of other flags or headers may be taken for it."""
+    # As in a build environment of pip's, whose path is another one each time.
+    (tmp_path / "include").symlink_to(np.get_include())
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import numpy\nnumpy.get_include = lambda: {str(tmp_path / 'include')!r}\n"
+    )
 
     def build(**environment):
         done = run(
@@ -200,6 +206,7 @@ def test_an_unchanged_kernel_is_not_compiled_again(checkout):
 
     assert build() > 0
     assert build() == 0
+    assert build(PYTHONPATH=str(tmp_path)) == 0
     assert build(FASTSCRATCH_CHECKS="1") > 0
     with (checkout / "src_kernels/tile.h").open("a") as header:
         header.write("/* changed */\n")

@@ -204,15 +204,20 @@ class Clock:
         monkeypatch.setattr(measuring, "_clock", lambda: self.now)
 
     def kernel(self, *seconds):
-        """A kernel that takes so long: one after the other, and then always the last."""
-        left = list(seconds)
+        return TimedKernel(self, seconds)
 
-        def call(*arguments):
-            call.count += 1
-            self.now += left.pop(0) if len(left) > 1 else left[0]
 
-        call.count = 0
-        return call
+class TimedKernel:
+    """Its calls take so many seconds each: one after the other, and then always the last."""
+
+    def __init__(self, clock, seconds):
+        self.clock = clock
+        self.seconds = seconds
+        self.count = 0
+
+    def __call__(self, *arguments):
+        self.clock.now += self.seconds[min(self.count, len(self.seconds) - 1)]
+        self.count += 1
 
 
 def test_what_a_kernel_takes_is_measured(monkeypatch):
