@@ -3,6 +3,9 @@
 A job's channels stay in the cache from one pass over them to the next. Images go along the pixels
 of a plane; features (S = 1) lie side by side, and go along the row. Either way a sum has a fixed
 number of lanes in float64, which are added up at the end: threads change no bit.
+
+With ReLU behind it, results are rectified while they are in a register, and so are gradients: `y`
+is NULL where there is no ReLU, and says else which elements passed it.
 """
 
 cimport numpy as cnp
@@ -59,22 +62,36 @@ cdef inline void add_squares(
         lanes[k] += difference * difference
 
 
-cdef inline void add_products(
-    const real* dout, const real* x, real mean, Py_ssize_t count, double* lanes
+cdef inline real passed(real dout, const real* y, Py_ssize_t i) noexcept nogil:
+    """What of a gradient comes through the ReLU."""
+    return dout if y == NULL or y[i] > 0 else 0
+
+
+cdef inline void add_slopes(
+    const real* dout, const real* y, const real* x, real mean, Py_ssize_t count, double* lanes
 ) noexcept nogil:
-    """dout times x - mean."""
-    cdef Py_ssize_t _i, k
-    for _i in range(count // LANES):
+    """dout, and dout times x - mean behind it."""
+    cdef Py_ssize_t block, i, k
+    cdef real slope
+    for block in range(count // LANES):
         for k in range(LANES):
-            lanes[k] += dout[k] * (x[k] - mean)
-        x += LANES
-        dout += LANES
+            i = block * LANES + k
+            slope = passed(dout[i], y, i)
+            lanes[k] += slope
+            lanes[LANES + k] += slope * (x[i] - mean)
     for k in range(count % LANES):
-        lanes[k] += dout[k] * (x[k] - mean)
+        i = count - count % LANES + k
+        slope = passed(dout[i], y, i)
+        lanes[k] += slope
+        lanes[LANES + k] += slope * (x[i] - mean)
+
+
+cdef inline real rectified(real value, bint relu) noexcept nogil:
+    return 0 if relu and value <= 0 else value
 
 
 cdef inline void normalise_channel(
-    const Extents* e, Py_ssize_t c, const real* x, const real* gamma, const real* beta,
+    const Extents* e, Py_ssize_t c, bint relu, const real* x, const real* gamma, const real* beta,
     const real* mean, const real* var, real* y,
 ) noexcept nogil:
     cdef Py_ssize_t _n, i
@@ -84,7 +101,7 @@ cdef inline void normalise_channel(
     y += c * e.S
     for _n in range(e.N):
         for i in range(e.S):
-            y[i] = (x[i] - middle) * scale + shift
+            y[i] = rectified(<real> ((x[i] - middle) * scale + shift), relu)
         x += e.C * e.S
         y += e.C * e.S
 
@@ -106,34 +123,31 @@ cdef inline void measure_channel(
 
 
 cdef inline void differentiate_channel(
-    const Extents* e, Py_ssize_t c, const real* dout, const real* x, const real* gamma,
-    const real* mean, const real* var, real* dx, real* dgamma, real* dbeta,
+    const Extents* e, Py_ssize_t c, const real* dout, const real* y, const real* x,
+    const real* gamma, const real* mean, const real* var, real* dx, real* dgamma, real* dbeta,
 ) noexcept nogil:
     cdef Py_ssize_t n, i, at
     cdef double count = max(e.N * e.S, 1)
     cdef double inverse_std = 1 / sqrt(var[c] + e.eps)
-    cdef double[LANES] lanes
+    cdef double[2 * LANES] lanes
     cdef real middle = mean[c], scale = <real> (gamma[c] * inverse_std), spread, shift
     memset(lanes, 0, sizeof(lanes))
     for n in range(e.N):
-        add_line(dout + (n * e.C + c) * e.S, e.S, lanes)
-    dbeta[c] = <real> total(lanes)
-    memset(lanes, 0, sizeof(lanes))
-    for n in range(e.N):
         at = (n * e.C + c) * e.S
-        add_products(dout + at, x + at, middle, e.S, lanes)
-    dgamma[c] = <real> (total(lanes) * inverse_std)
+        add_slopes(dout + at, NULL if y == NULL else y + at, x + at, middle, e.S, lanes)
+    dbeta[c] = <real> total(lanes)
+    dgamma[c] = <real> (total(lanes + LANES) * inverse_std)
     shift = <real> (dbeta[c] / count)
     spread = <real> (inverse_std * dgamma[c] / count)
     for n in range(e.N):
         at = (n * e.C + c) * e.S
         for i in range(at, at + e.S):
-            dx[i] = (dout[i] - shift - (x[i] - middle) * spread) * scale
+            dx[i] = (passed(dout[i], y, i) - shift - (x[i] - middle) * spread) * scale
 
 
 cdef inline void normalise_group(
-    const Extents* e, Py_ssize_t first, const real* x, const real* gamma, const real* beta,
-    const real* mean, const real* var, real* y,
+    const Extents* e, Py_ssize_t first, bint relu, const real* x, const real* gamma,
+    const real* beta, const real* mean, const real* var, real* y,
 ) noexcept nogil:
     cdef Py_ssize_t _n, c, width = min(GROUP, e.C - first)
     cdef real[GROUP] middle, scale, shift
@@ -144,7 +158,7 @@ cdef inline void normalise_group(
     y += first
     for _n in range(e.N):
         for c in range(width):
-            y[c] = (x[c] - middle[c]) * scale[c] + shift[c]
+            y[c] = rectified(<real> ((x[c] - middle[c]) * scale[c] + shift[c]), relu)
         x += e.C
         y += e.C
 
@@ -178,13 +192,14 @@ cdef inline void measure_group(
 
 
 cdef inline void differentiate_group(
-    const Extents* e, Py_ssize_t first, const real* dout, const real* x, const real* gamma,
-    const real* mean, const real* var, real* dx, real* dgamma, real* dbeta,
+    const Extents* e, Py_ssize_t first, const real* dout, const real* y, const real* x,
+    const real* gamma, const real* mean, const real* var, real* dx, real* dgamma, real* dbeta,
 ) noexcept nogil:
     cdef Py_ssize_t n, c, at, width = min(GROUP, e.C - first)
     cdef double inverse_std, count = max(e.N, 1)
     cdef double[GROUP] sums, products
     cdef real[GROUP] middle, scale, shift, spread
+    cdef real slope
     for c in range(width):
         middle[c] = mean[first + c]
     memset(sums, 0, sizeof(sums))
@@ -192,8 +207,9 @@ cdef inline void differentiate_group(
     for n in range(e.N):
         at = n * e.C + first
         for c in range(width):
-            sums[c] += dout[at + c]
-            products[c] += dout[at + c] * (x[at + c] - middle[c])
+            slope = passed(dout[at + c], y, at + c)
+            sums[c] += slope
+            products[c] += slope * (x[at + c] - middle[c])
     for c in range(width):
         inverse_std = 1 / sqrt(var[first + c] + e.eps)
         dbeta[first + c] = <real> sums[c]
@@ -204,59 +220,51 @@ cdef inline void differentiate_group(
     for n in range(e.N):
         at = n * e.C + first
         for c in range(width):
-            dx[at + c] = (
-                dout[at + c] - shift[c] - (x[at + c] - middle[c]) * spread[c]
-            ) * scale[c]
+            slope = passed(dout[at + c], y, at + c)
+            dx[at + c] = (slope - shift[c] - (x[at + c] - middle[c]) * spread[c]) * scale[c]
 
 
 cdef inline void forward_job(
-    const Extents* e, Py_ssize_t job, bint training, const real* x, const real* gamma,
+    const Extents* e, Py_ssize_t job, bint training, bint relu, const real* x, const real* gamma,
     const real* beta, real* mean, real* var, real* y,
 ) noexcept nogil:
     if e.S == 1:
         if training:
             measure_group(e, job * GROUP, x, mean, var)
-        normalise_group(e, job * GROUP, x, gamma, beta, mean, var, y)
+        normalise_group(e, job * GROUP, relu, x, gamma, beta, mean, var, y)
     else:
         if training:
             measure_channel(e, job, x, mean, var)
-        normalise_channel(e, job, x, gamma, beta, mean, var, y)
+        normalise_channel(e, job, relu, x, gamma, beta, mean, var, y)
 
 
 cdef void forward(
-    const Extents* e, bint training, const real* x, const real* gamma, const real* beta,
-    real* mean, real* var, real* y, int num_threads,
+    const Extents* e, bint training, bint relu, const real* x, const real* gamma,
+    const real* beta, real* mean, real* var, real* y, int num_threads,
 ) noexcept nogil:
     cdef Py_ssize_t job, jobs = ceil_div(e.C, GROUP) if e.S == 1 else e.C
-    if num_threads <= 1:
-        for job in range(jobs):
-            forward_job(e, job, training, x, gamma, beta, mean, var, y)
-    else:
-        for job in prange(jobs, schedule="static", num_threads=num_threads):
-            forward_job(e, job, training, x, gamma, beta, mean, var, y)
+    # One loop for any number of threads: a copy for one thread was compiled to other bits.
+    for job in prange(jobs, schedule="static", num_threads=num_threads):
+        forward_job(e, job, training, relu, x, gamma, beta, mean, var, y)
 
 
 cdef inline void backward_job(
-    const Extents* e, Py_ssize_t job, const real* dout, const real* x, const real* gamma,
-    const real* mean, const real* var, real* dx, real* dgamma, real* dbeta,
+    const Extents* e, Py_ssize_t job, const real* dout, const real* y, const real* x,
+    const real* gamma, const real* mean, const real* var, real* dx, real* dgamma, real* dbeta,
 ) noexcept nogil:
     if e.S == 1:
-        differentiate_group(e, job * GROUP, dout, x, gamma, mean, var, dx, dgamma, dbeta)
+        differentiate_group(e, job * GROUP, dout, y, x, gamma, mean, var, dx, dgamma, dbeta)
     else:
-        differentiate_channel(e, job, dout, x, gamma, mean, var, dx, dgamma, dbeta)
+        differentiate_channel(e, job, dout, y, x, gamma, mean, var, dx, dgamma, dbeta)
 
 
 cdef void backward(
-    const Extents* e, const real* dout, const real* x, const real* gamma, const real* mean,
-    const real* var, real* dx, real* dgamma, real* dbeta, int num_threads,
+    const Extents* e, const real* dout, const real* y, const real* x, const real* gamma,
+    const real* mean, const real* var, real* dx, real* dgamma, real* dbeta, int num_threads,
 ) noexcept nogil:
     cdef Py_ssize_t job, jobs = ceil_div(e.C, GROUP) if e.S == 1 else e.C
-    if num_threads <= 1:
-        for job in range(jobs):
-            backward_job(e, job, dout, x, gamma, mean, var, dx, dgamma, dbeta)
-    else:
-        for job in prange(jobs, schedule="static", num_threads=num_threads):
-            backward_job(e, job, dout, x, gamma, mean, var, dx, dgamma, dbeta)
+    for job in prange(jobs, schedule="static", num_threads=num_threads):
+        backward_job(e, job, dout, y, x, gamma, mean, var, dx, dgamma, dbeta)
 
 
 cdef Extents extents_of(cnp.ndarray x, cnp.ndarray eps):
@@ -267,7 +275,7 @@ cdef Extents extents_of(cnp.ndarray x, cnp.ndarray eps):
 
 
 cdef void run_forward(
-    bint training, cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray beta, cnp.ndarray eps,
+    bint training, bint relu, cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray beta, cnp.ndarray eps,
     cnp.ndarray mean, cnp.ndarray var, cnp.ndarray y, int num_threads,
 ):
     cdef Extents e = extents_of(x, eps)
@@ -275,13 +283,35 @@ cdef void run_forward(
     with nogil:
         if is_float:
             forward(
-                &e, training, <float*> x.data, <float*> gamma.data, <float*> beta.data,
+                &e, training, relu, <float*> x.data, <float*> gamma.data, <float*> beta.data,
                 <float*> mean.data, <float*> var.data, <float*> y.data, num_threads,
             )
         else:
             forward(
-                &e, training, <double*> x.data, <double*> gamma.data, <double*> beta.data,
+                &e, training, relu, <double*> x.data, <double*> gamma.data, <double*> beta.data,
                 <double*> mean.data, <double*> var.data, <double*> y.data, num_threads,
+            )
+
+
+cdef void run_backward(
+    cnp.ndarray dout, const void* y, cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray mean,
+    cnp.ndarray var, cnp.ndarray eps, cnp.ndarray dx, cnp.ndarray dgamma, cnp.ndarray dbeta,
+    int num_threads,
+):
+    cdef Extents e = extents_of(x, eps)
+    cdef bint is_float = x.descr.type_num == cnp.NPY_FLOAT32
+    with nogil:
+        if is_float:
+            backward(
+                &e, <float*> dout.data, <const float*> y, <float*> x.data, <float*> gamma.data,
+                <float*> mean.data, <float*> var.data, <float*> dx.data, <float*> dgamma.data,
+                <float*> dbeta.data, num_threads,
+            )
+        else:
+            backward(
+                &e, <double*> dout.data, <const double*> y, <double*> x.data,
+                <double*> gamma.data, <double*> mean.data, <double*> var.data, <double*> dx.data,
+                <double*> dgamma.data, <double*> dbeta.data, num_threads,
             )
 
 
@@ -290,7 +320,7 @@ def batch_norm_forward(
     cnp.ndarray mean, cnp.ndarray var, int num_threads,
 ):
     """y = gamma*(x - mean)/sqrt(var + eps) + beta, mean and var being those of x over N and S."""
-    run_forward(True, x, gamma, beta, eps, mean, var, y, num_threads)
+    run_forward(True, False, x, gamma, beta, eps, mean, var, y, num_threads)
 
 
 def batch_norm_inference(
@@ -298,7 +328,7 @@ def batch_norm_inference(
     cnp.ndarray eps, cnp.ndarray y, int num_threads,
 ):
     """y = gamma*(x - mean)/sqrt(var + eps) + beta."""
-    run_forward(False, x, gamma, beta, eps, mean, var, y, num_threads)
+    run_forward(False, False, x, gamma, beta, eps, mean, var, y, num_threads)
 
 
 def batch_norm_backward(
@@ -306,18 +336,21 @@ def batch_norm_backward(
     cnp.ndarray eps, cnp.ndarray dx, cnp.ndarray dgamma, cnp.ndarray dbeta, int num_threads,
 ):
     """dx = gamma/sqrt(var + eps) * (dout - dbeta/count - n*dgamma/count); dgamma; dbeta."""
-    cdef Extents e = extents_of(x, eps)
-    cdef bint is_float = x.descr.type_num == cnp.NPY_FLOAT32
-    with nogil:
-        if is_float:
-            backward(
-                &e, <float*> dout.data, <float*> x.data, <float*> gamma.data,
-                <float*> mean.data, <float*> var.data, <float*> dx.data, <float*> dgamma.data,
-                <float*> dbeta.data, num_threads,
-            )
-        else:
-            backward(
-                &e, <double*> dout.data, <double*> x.data, <double*> gamma.data,
-                <double*> mean.data, <double*> var.data, <double*> dx.data,
-                <double*> dgamma.data, <double*> dbeta.data, num_threads,
-            )
+    run_backward(dout, NULL, x, gamma, mean, var, eps, dx, dgamma, dbeta, num_threads)
+
+
+def batch_norm_relu_forward(
+    cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray beta, cnp.ndarray eps, cnp.ndarray y,
+    cnp.ndarray mean, cnp.ndarray var, int num_threads,
+):
+    """y = relu(batch_norm(x)), mean and var being those of x over N and S."""
+    run_forward(True, True, x, gamma, beta, eps, mean, var, y, num_threads)
+
+
+def batch_norm_relu_backward(
+    cnp.ndarray dout, cnp.ndarray y, cnp.ndarray x, cnp.ndarray gamma, cnp.ndarray mean,
+    cnp.ndarray var, cnp.ndarray eps, cnp.ndarray dx, cnp.ndarray dgamma, cnp.ndarray dbeta,
+    int num_threads,
+):
+    """The gradients of batch_norm at x, of dout where y > 0, else 0."""
+    run_backward(dout, y.data, x, gamma, mean, var, eps, dx, dgamma, dbeta, num_threads)

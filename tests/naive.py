@@ -226,6 +226,14 @@ def relu_forward(p, x):
     return {"y": [v if v > 0 or math.isnan(v) else 0.0 for v in flat(x)]}
 
 
+def add_forward(p, x, other):
+    return {"y": [a + b for a, b in zip(flat(x), flat(other), strict=True)]}
+
+
+def add_relu_forward(p, x, other):
+    return relu_forward(p, add_forward(p, x, other)["y"])
+
+
 def relu_backward(p, dout, y):
     return {"dx": [d if v > 0 else 0.0 for d, v in zip(flat(dout), flat(y), strict=True)]}
 
@@ -338,6 +346,19 @@ def batch_norm_backward(p, dout, x, gamma, mean, var, eps):
             through_var = dvar * 2 * (x[n][c][i] - mean[c]) / count
             dx[n][c][i] = gamma[c] * dout[n][c][i] / std + through_var + dmean / count
     return {"dx": dx, "dgamma": dgamma, "dbeta": dbeta}
+
+
+def batch_norm_relu_forward(p, x, gamma, beta, eps):
+    outputs = batch_norm_forward(p, x, gamma, beta, eps)
+    return outputs | {"y": [v if v > 0 or v != v else 0 for v in outputs["y"]]}
+
+
+def batch_norm_relu_backward(p, dout, y, x, gamma, mean, var, eps):
+    inner = zeros(p.N, p.C, p.S)
+    for n, c, i in product(range(p.N), range(p.C), range(p.S)):
+        if y[n][c][i] > 0:
+            inner[n][c][i] = dout[n][c][i]
+    return batch_norm_backward(p, inner, x, gamma, mean, var, eps)
 
 
 def mixed(word):

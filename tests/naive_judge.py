@@ -24,7 +24,10 @@ def problems(module):
 def judge(problem):
     """Every kind of inputs whose results do not depend on the order of sums."""
     for kind in input_kinds(problem):
-        settled = ("max_pool2d_forward", "relu_forward", "relu_backward")
+        settled = (
+            "max_pool2d_forward", "relu_forward", "relu_backward", "add_forward",
+            "add_relu_forward",
+        )  # fmt: skip
         if kind == "normal" or (kind == "non-finite" and problem.op not in settled):
             continue
         inputs = make_inputs(problem, kind)

@@ -13,6 +13,7 @@ OF_OTHER_FORM = (
     "softmax_cross_entropy_forward", "softmax_cross_entropy_backward",  # take class numbers
     "sgd_update", "momentum_update", "adam_update",  # write to what they are given
     "squared_norm", "batch_norm_forward", "batch_norm_inference", "batch_norm_backward",
+    "batch_norm_relu_forward", "batch_norm_relu_backward",
     "dropout_forward", "dropout_backward",
 )  # fmt: skip
 """Operations whose public functions do not fit these tests, and have their own in tests/ops."""
@@ -34,6 +35,8 @@ SAMPLES = {
     "col2im": "dilated_strided",
     "relu_forward": "image",
     "relu_backward": "image",
+    "add_forward": "image",
+    "add_relu_forward": "image",
     "sigmoid_backward": "image",
     "tanh_backward": "image",
 }

@@ -41,7 +41,7 @@ def unsupported(p):
     """Why PyTorch cannot pose this problem; empty if it can."""
     if "batch_norm" in p.op and not p.size:
         return "it normalises no empty batch"
-    if p.op == "batch_norm_forward" and p.N * p.S == 1:
+    if p.op in ("batch_norm_forward", "batch_norm_relu_forward") and p.N * p.S == 1:
         return "its x*scale - mean*scale is rounded at scale 316 where the variance is 0"
     if p.op.startswith("dense") or p.op in AROUND:
         return ""
@@ -186,6 +186,15 @@ def _batch_norm_backward(p, dout, x, gamma, mean, var, eps):
     return dict(zip(("dx", "dgamma", "dbeta"), gradients, strict=True))
 
 
+def _batch_norm_relu(p, **arguments):
+    outputs = _batch_norm(p, **arguments)
+    return outputs | {"y": F.relu(outputs["y"])}
+
+
+def _batch_norm_relu_backward(p, dout, y, **arguments):
+    return _batch_norm_backward(p, aten.threshold_backward(dout, y, 0), **arguments)
+
+
 def _descend(p, value, grad, rates):
     w = value.clone().requires_grad_()
     w.grad = grad.clone()
@@ -197,6 +206,8 @@ aten = torch.ops.aten
 AROUND = {
     "relu_forward": lambda p, x: {"y": F.relu(x)},
     "relu_backward": lambda p, dout, y: {"dx": aten.threshold_backward(dout, y, 0)},
+    "add_forward": lambda p, x, other: {"y": x + other},
+    "add_relu_forward": lambda p, x, other: {"y": F.relu(x + other)},
     "sigmoid_forward": lambda p, x: {"y": torch.sigmoid(x)},
     "sigmoid_backward": lambda p, dout, y: {"dx": aten.sigmoid_backward(dout, y)},
     "tanh_forward": lambda p, x: {"y": torch.tanh(x)},
@@ -209,5 +220,7 @@ AROUND = {
     "batch_norm_forward": _batch_norm,
     "batch_norm_inference": _batch_norm,
     "batch_norm_backward": _batch_norm_backward,
+    "batch_norm_relu_forward": _batch_norm_relu,
+    "batch_norm_relu_backward": _batch_norm_relu_backward,
 }
 """What surrounds the products of a training step."""

@@ -49,6 +49,12 @@ def elementwise_backward(p: ElementsProblem) -> dict[str, ArraySpec]:
     return {name: one_array(role, p.dtype, *p.shape) for name, role in names.items()}  # type: ignore[arg-type]
 
 
+def elementwise_sum(p: ElementsProblem) -> dict[str, ArraySpec]:
+    """y from x and another."""
+    names = {"x": "in", "other": "in", "y": "out"}
+    return {name: one_array(role, p.dtype, *p.shape) for name, role in names.items()}  # type: ignore[arg-type]
+
+
 def losses_forward(p: ChannelsProblem) -> dict[str, ArraySpec]:
     """The loss of each row, and its probabilities."""
     return {
@@ -117,6 +123,13 @@ def channels_backward(p: ChannelsProblem) -> dict[str, ArraySpec]:
         "eps": ArraySpec("in", (1,), NUMBERS), "dx": one_array("out", p.dtype, p.N, p.C, p.S),
         "dgamma": one_array("out", p.dtype, p.C), "dbeta": one_array("out", p.dtype, p.C),
     }  # fmt: skip
+
+
+def channels_relu_backward(p: ChannelsProblem) -> dict[str, ArraySpec]:
+    """As `channels_backward`, where y is positive."""
+    arrays = channels_backward(p)
+    y = one_array("in", p.dtype, p.N, p.C, p.S)
+    return {"dout": arrays.pop("dout"), "y": y, **arrays}
 
 
 def masked_forward(p: ElementsProblem) -> dict[str, ArraySpec]:

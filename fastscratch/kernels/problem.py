@@ -47,13 +47,17 @@ ACTIVATION_OPS = (
 )  # fmt: skip
 LOSS_OPS = ("softmax_cross_entropy_forward", "softmax_cross_entropy_backward")
 UPDATE_OPS = ("sgd_update", "momentum_update", "adam_update", "squared_norm")
-BATCH_NORM_OPS = ("batch_norm_forward", "batch_norm_inference", "batch_norm_backward")
+BATCH_NORM_OPS = (
+    "batch_norm_forward", "batch_norm_inference", "batch_norm_backward",
+    "batch_norm_relu_forward", "batch_norm_relu_backward",
+)  # fmt: skip
+SUM_OPS = ("add_forward", "add_relu_forward")
 DROPOUT_OPS = ("dropout_forward", "dropout_backward")
-ELEMENT_OPS = ACTIVATION_OPS + UPDATE_OPS + DROPOUT_OPS
+ELEMENT_OPS = ACTIVATION_OPS + SUM_OPS + UPDATE_OPS + DROPOUT_OPS
 CHANNEL_OPS = LOSS_OPS + BATCH_NORM_OPS
 FAMILIES = (
     CONV_OPS, CONV_POOL_OPS, MAX_POOL_OPS, AVG_POOL_OPS, DENSE_OPS, COLUMN_OPS, ACTIVATION_OPS,
-    LOSS_OPS, UPDATE_OPS, BATCH_NORM_OPS, DROPOUT_OPS,
+    SUM_OPS, LOSS_OPS, UPDATE_OPS, BATCH_NORM_OPS, DROPOUT_OPS,
 )  # fmt: skip
 """Every operation, by the form of its problems."""
 

@@ -1,5 +1,7 @@
 """Batch normalisation, for rows of features and for images."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from fastscratch import ops
@@ -83,17 +85,25 @@ class BatchNorm(Layer):
         if not training:
             mean, var = self.running_mean.value, self.running_var.value
             return ops.batch_norm_inference(x, gamma, beta, mean, var, eps=self.eps)
+        return self._train(ops.batch_norm_forward, x)
+
+    def _train(self, normalise: Callable[..., tuple[Array, Array, Array]], x: Array) -> Array:
         if not x.shape[0]:
             raise ShapeError("an empty batch has no mean to train with")
-        y, mean, var = ops.batch_norm_forward(x, gamma, beta, eps=self.eps)
+        y, mean, var = normalise(x, self.gamma.value, self.beta.value, eps=self.eps)
         for running, new in ((self.running_mean, mean), (self.running_var, var)):
             running.value = self.momentum * running.value + (1 - self.momentum) * new
         self._saved = (x, mean, var)
         return y
 
     def _backward(self, dout: Array) -> Array:
+        return self._differentiate(ops.batch_norm_backward, dout)
+
+    def _differentiate(
+        self, gradients: Callable[..., tuple[Array, Array, Array]], *batches: Array
+    ) -> Array:
         x, mean, var = self._saved
-        return ops.batch_norm_backward(
-            dout, x, self.gamma.value, mean, var, eps=self.eps,
+        return gradients(
+            *batches, x, self.gamma.value, mean, var, eps=self.eps,
             gamma_out=self.gamma.grad, beta_out=self.beta.grad,
         )[0]  # fmt: skip

@@ -2,19 +2,25 @@
 
 from fastscratch.layers.activations import ReLU
 from fastscratch.layers.base import Layer
+from fastscratch.layers.batch_norm import BatchNorm
 from fastscratch.layers.conv2d import Conv2d
 from fastscratch.layers.pool2d import MaxPool2d
 from fastscratch.layers.pooled_conv import PooledConv
+from fastscratch.layers.rectified_norm import RectifiedNorm
 from fastscratch.layers.rectified_pool import RectifiedPool
+from fastscratch.layers.rectified_residual import RectifiedResidual
+from fastscratch.layers.residual import Residual
 
-Step = Layer | RectifiedPool | PooledConv
+Step = Layer | RectifiedPool | PooledConv | RectifiedNorm | RectifiedResidual
 """What a network runs in turn."""
 
 
 def merged_steps(layers: list[Layer]) -> list[Step]:
-    """The layers in order, each ReLU with max pooling behind it as one step.
+    """The layers in order, some of them together with the one behind them.
 
-    A convolution of few channels before them is a part of it, too.
+    ReLU is computed behind max pooling, where that follows it, and with the batch normalisation or
+    the residual block before it. A convolution of few channels before ReLU and max pooling is a
+    part of that step, too.
 
     Parameters
     ----------
@@ -36,16 +42,18 @@ def merged_steps(layers: list[Layer]) -> list[Step]:
     """
     steps: list[Step] = []
     for layer in layers:
-        relu = steps[-1] if steps else None
-        if type(layer) is MaxPool2d and isinstance(relu, ReLU) and type(relu) is ReLU:
+        before = steps[-1] if steps else None
+        if type(layer) is ReLU and type(before) is BatchNorm and before.backend == layer.backend:
+            steps[-1] = RectifiedNorm(before, layer)
+        elif type(layer) is ReLU and type(before) is Residual and before.backend == layer.backend:
+            steps[-1] = RectifiedResidual(before, layer)
+        elif type(layer) is MaxPool2d and type(before) is ReLU:
             steps.pop()
             conv = steps[-1] if steps else None
-            if isinstance(conv, Conv2d) and type(conv) is Conv2d and (
-                PooledConv.suits(conv, relu, layer)
-            ):  # fmt: skip
-                steps[-1] = PooledConv(conv, relu, layer)
+            if type(conv) is Conv2d and PooledConv.suits(conv, before, layer):
+                steps[-1] = PooledConv(conv, before, layer)
             else:
-                steps.append(RectifiedPool(relu, layer))
+                steps.append(RectifiedPool(before, layer))
         else:
             steps.append(layer)
     return steps

@@ -8,10 +8,10 @@ two thirds of the time forward and less than half backward.
 from typing import Any
 
 from fastscratch import ops
-from fastscratch.dispatch import current_settings
 from fastscratch.kernels.problem import CONV_POOL_OPS
 from fastscratch.layers.activations import ReLU
 from fastscratch.layers.conv2d import Conv2d
+from fastscratch.layers.named_parts import parts_are_named
 from fastscratch.layers.parameter import Parameter
 from fastscratch.layers.pool2d import MaxPool2d
 from fastscratch.layers.rectified_pool import RectifiedPool
@@ -75,7 +75,7 @@ class PooledConv:
 
     def forward(self, x: Array, training: bool) -> Array:
         """``pool(relu(conv(x)))``."""
-        if _parts_are_named():
+        if parts_are_named(_PARTS, CONV_POOL_OPS):
             return self.rectified.forward(self.conv.forward(x, training), training)
         conv, relu, pool = self.conv, self.rectified.relu, self.rectified.pool
         conv._check(x, conv.input_shape, "input")
@@ -100,7 +100,7 @@ class PooledConv:
 
     def backward_parameters(self, dout: Array) -> None:
         """The gradients of the parameters alone."""
-        if _parts_are_named():
+        if parts_are_named(_PARTS, CONV_POOL_OPS):
             self.conv.backward_parameters(self.rectified.backward(dout))
             return
         self.rectified.pool._check_dout(dout)
@@ -125,13 +125,3 @@ class PooledConv:
     def parameters(self) -> list[Parameter]:
         """Those of the convolution."""
         return self.conv.parameters()
-
-
-def _parts_are_named() -> bool:
-    """Whether somebody chose an implementation of a part, which is to run then."""
-    settings = current_settings()
-    named = settings.per_op + settings.environment.per_op + settings.file.per_op
-    if not named:
-        return False
-    ops_named = dict(named).keys()
-    return not ops_named.isdisjoint(_PARTS) and ops_named.isdisjoint(CONV_POOL_OPS)

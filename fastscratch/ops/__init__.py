@@ -7,6 +7,8 @@ read-only arrays, writes to none of them, and returns fresh arrays unless ``out`
 """
 
 from fastscratch.ops.activations import (
+    add_forward,
+    add_relu_forward,
     relu_backward,
     relu_forward,
     sigmoid_backward,
@@ -14,7 +16,13 @@ from fastscratch.ops.activations import (
     tanh_backward,
     tanh_forward,
 )
-from fastscratch.ops.batch_norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
+from fastscratch.ops.batch_norm import (
+    batch_norm_backward,
+    batch_norm_forward,
+    batch_norm_inference,
+    batch_norm_relu_backward,
+    batch_norm_relu_forward,
+)
 from fastscratch.ops.conv2d import (
     conv2d_backward_bias,
     conv2d_backward_input,
@@ -45,11 +53,15 @@ from fastscratch.ops.pool2d import (
 
 __all__ = [
     "adam_update",
+    "add_forward",
+    "add_relu_forward",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
     "batch_norm_backward",
     "batch_norm_forward",
     "batch_norm_inference",
+    "batch_norm_relu_backward",
+    "batch_norm_relu_forward",
     "col2im",
     "conv2d_backward_bias",
     "conv2d_backward_input",

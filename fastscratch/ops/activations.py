@@ -1,4 +1,4 @@
-"""Activations, element by element, and their gradients from the activations' own outputs."""
+"""Activations and sums, element by element; gradients come from the activations' own outputs."""
 
 from fastscratch.errors import ShapeError
 from fastscratch.kernels.problem import ElementsProblem
@@ -74,6 +74,78 @@ def relu_backward(
     array([0., 6.])
     """
     return _backward("relu_backward", dout, y, backend, out)
+
+
+def add_forward(
+    x: Array, other: Array, *, backend: str | None = None, out: Array | None = None
+) -> Array:
+    """Add two arrays of one shape: ``y = x + other``. The gradient of both is ``dout`` itself.
+
+    Parameters
+    ----------
+    x, other : ndarray of float32 or float64, any shape
+        One axis or more; both of the same shape, which is not broadcast, and dtype.
+    backend : str, optional
+        As in `relu_forward`.
+    out : ndarray, optional
+        Where to write the result.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+
+    Raises
+    ------
+    ShapeError, DtypeError, BackendUnavailableError
+        As `relu_forward`; also if the shapes or dtypes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> add_forward(np.array([1.0, 2.0]), np.array([3.0, -4.0]))
+    array([ 4., -2.])
+    """
+    return _sum("add_forward", x, other, backend, out)
+
+
+def add_relu_forward(
+    x: Array, other: Array, *, backend: str | None = None, out: Array | None = None
+) -> Array:
+    """Add, and rectify: ``y = max(x + other, 0)``, which is how a residual block ends.
+
+    The gradient of both is ``relu_backward(dout, y)``.
+
+    Parameters
+    ----------
+    x, other : ndarray of float32 or float64, any shape
+        As in `add_forward`.
+    backend : str, optional
+        As in `relu_forward`.
+    out : ndarray, optional
+        Where to write the result.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape.
+
+    Raises
+    ------
+    ShapeError, DtypeError, BackendUnavailableError
+        As `add_forward`.
+
+    References
+    ----------
+    .. [1] K. He et al., "Deep residual learning for image recognition", 2016, section 3.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> add_relu_forward(np.array([1.0, 2.0]), np.array([3.0, -4.0]))
+    array([4., 0.])
+    """
+    return _sum("add_relu_forward", x, other, backend, out)
 
 
 def sigmoid_forward(x: Array, *, backend: str | None = None, out: Array | None = None) -> Array:
@@ -227,10 +299,21 @@ def _backward(op: str, dout: Array, y: Array, backend: str | None, out: Array | 
     dout = as_input(dout, "dout", op)
     y = as_input(y, "y", op)
     key = (op, dout.shape, dout.dtype, y.shape, y.dtype, backend)
-    plan = find_plan(key) or add_plan(key, elements_problem(op, dout=dout, y=y), backend)
+    plan = find_plan(key) or add_plan(key, backward_problem(op, dout, y), backend)
     dx = output(plan, "dx", out, given)
     plan.kernel(dout, y, dx, *plan.arguments)
     return dx
+
+
+def _sum(op: str, x: Array, other: Array, backend: str | None, out: Array | None) -> Array:
+    given = (x, other)
+    x = as_input(x, "x", op)
+    other = as_input(other, "other", op)
+    key = (op, x.shape, x.dtype, other.shape, other.dtype, backend)
+    plan = find_plan(key) or add_plan(key, sum_problem(op, x, other), backend)
+    y = output(plan, "y", out, given)
+    plan.kernel(x, other, y, *plan.arguments)
+    return y
 
 
 def elements_problem(op: str, **arrays: Array) -> ElementsProblem:
@@ -256,3 +339,8 @@ def forward_problem(op: str, x: Array) -> ElementsProblem:
 def backward_problem(op: str, dout: Array, y: Array) -> ElementsProblem:
     """The problem that an activation's gradient poses."""
     return elements_problem(op, dout=dout, y=y)
+
+
+def sum_problem(op: str, x: Array, other: Array) -> ElementsProblem:
+    """The problem that a sum poses."""
+    return elements_problem(op, x=x, other=other)

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastscratch.errors import ShapeError
 from fastscratch.kernels.problem import ChannelsProblem
-from fastscratch.ops.plan import add_plan, as_input, dtype_name, find_plan, output
+from fastscratch.ops.plan import Plan, add_plan, as_input, dtype_name, find_plan, output
 from fastscratch.types import Array
 
 
@@ -63,13 +63,67 @@ def batch_norm_forward(
     >>> y.round(3), mean, var
     (array([[-1., -1.], [ 1.,  1.]]), array([ 2., 20.]), array([  1., 100.]))
     """
-    op = "batch_norm_forward"
+    return _forward("batch_norm_forward", x, gamma, beta, eps, backend, out)
+
+
+def batch_norm_relu_forward(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    *,
+    eps: float = 1e-5,
+    backend: str | None = None,
+    out: Array | None = None,
+) -> tuple[Array, Array, Array]:
+    """Normalise by the batch's own mean and variance, and rectify, in one pass.
+
+    ``y = max(gamma*(x - mean)/sqrt(var + eps) + beta, 0)``: `batch_norm_forward` and
+    `relu_forward`.
+
+    Parameters
+    ----------
+    x, gamma, beta : ndarray
+        As in `batch_norm_forward`.
+    eps : float
+        Added to the variance.
+    backend : str, optional
+        As in `batch_norm_forward`.
+    out : ndarray, optional
+        Where to write y.
+
+    Returns
+    -------
+    (ndarray, ndarray, ndarray)
+        y of x's shape, and mean and variance (C,).
+
+    Raises
+    ------
+    ShapeError, DtypeError, BackendUnavailableError
+        As `batch_norm_forward`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[1.0, 10.0], [3.0, 30.0]])
+    >>> y, mean, var = batch_norm_relu_forward(x, np.ones(2), np.zeros(2))
+    >>> y.round(3)
+    array([[0., 0.], [1., 1.]])
+    """
+    return _forward("batch_norm_relu_forward", x, gamma, beta, eps, backend, out)
+
+
+def _forward(
+    op: str, x: Array, gamma: Array, beta: Array, eps: float, backend: str | None,
+    out: Array | None,
+) -> tuple[Array, Array, Array]:  # fmt: skip
     given = (x, gamma, beta)
     x, gamma, beta = (
         as_input(x, "x", op), as_input(gamma, "gamma", op), as_input(beta, "beta", op)
     )  # fmt: skip
     key = (op, x.shape, x.dtype, _key(gamma), _key(beta), backend)
-    plan = find_plan(key) or add_plan(key, forward_problem(x, gamma, beta), backend)
+    plan = find_plan(key) or add_plan(
+        key, _problem(op, {"x": x}, {"gamma": gamma, "beta": beta}), backend
+    )
     shape = plan.outputs["y"][0]
     y = output(plan, "y", _in_channels(out, x, shape), given)
     mean, var = output(plan, "mean", None, ()), output(plan, "var", None, ())
@@ -193,13 +247,88 @@ def batch_norm_backward(
         op, dout.shape, dout.dtype, x.shape, x.dtype, _key(gamma), _key(mean), _key(var), backend
     )  # fmt: skip
     plan = find_plan(key) or add_plan(key, backward_problem(dout, x, gamma, mean, var), backend)
+    return _backward(plan, (dout, x), gamma, mean, var, eps, given, out, gamma_out, beta_out)
+
+
+def batch_norm_relu_backward(
+    dout: Array,
+    y: Array,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    var: Array,
+    *,
+    eps: float = 1e-5,
+    backend: str | None = None,
+    out: Array | None = None,
+    gamma_out: Array | None = None,
+    beta_out: Array | None = None,
+) -> tuple[Array, Array, Array]:
+    """Gradients of a loss with respect to input, scale and shift of `batch_norm_relu_forward`.
+
+    Those of `batch_norm_backward`, for ``dout`` where ``y > 0`` and 0 elsewhere.
+
+    Parameters
+    ----------
+    dout : ndarray of float32 or float64, shape (N, C, ...)
+        Gradient of the loss with respect to the output.
+    y, x : ndarray
+        Output and input of the forward pass.
+    gamma, mean, var : ndarray, shape (C,)
+        Its scale, and the mean and variance that it returned.
+    eps : float
+        As in the forward pass.
+    backend : str, optional
+        As in `batch_norm_forward`.
+    out, gamma_out, beta_out : ndarray, optional
+        Where to write the results.
+
+    Returns
+    -------
+    (ndarray, ndarray, ndarray)
+        dx of x's shape, dgamma and dbeta (C,).
+
+    Raises
+    ------
+    ShapeError, DtypeError, BackendUnavailableError
+        As `batch_norm_forward`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x, one = np.array([[1.0], [3.0]]), np.ones(1)
+    >>> y, mean, var = batch_norm_relu_forward(x, one, 0 * one)
+    >>> dx, dgamma, dbeta = batch_norm_relu_backward(np.ones((2, 1)), y, x, one, mean, var)
+    >>> dgamma.round(3), dbeta
+    (array([1.]), array([1.]))
+    """
+    op = "batch_norm_relu_backward"
+    given = (dout, y, x, gamma, mean, var)
+    dout, y, x = as_input(dout, "dout", op), as_input(y, "y", op), as_input(x, "x", op)
+    gamma = as_input(gamma, "gamma", op)
+    mean, var = as_input(mean, "mean", op), as_input(var, "var", op)
+    key = (
+        op, dout.shape, dout.dtype, y.shape, y.dtype, x.shape, x.dtype, _key(gamma), _key(mean),
+        _key(var), backend,
+    )  # fmt: skip
+    plan = find_plan(key) or add_plan(
+        key, relu_backward_problem(dout, y, x, gamma, mean, var), backend
+    )
+    return _backward(plan, (dout, y, x), gamma, mean, var, eps, given, out, gamma_out, beta_out)
+
+
+def _backward(
+    plan: Plan, batches: tuple[Array, ...], gamma: Array, mean: Array, var: Array, eps: float,
+    given: tuple[Array, ...], out: Array | None, gamma_out: Array | None, beta_out: Array | None,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    x = batches[-1]
     shape = plan.outputs["dx"][0]
     dx = output(plan, "dx", _in_channels(out, x, shape), given)
     dgamma = output(plan, "dgamma", gamma_out, (*given, dx))
     dbeta = output(plan, "dbeta", beta_out, (*given, dx, dgamma))
     plan.kernel(
-        dout.reshape(shape), x.reshape(shape), gamma, mean, var, np.array([eps]), dx, dgamma,
-        dbeta, *plan.arguments,
+        *(batch.reshape(shape) for batch in batches), gamma, mean, var, np.array([eps]), dx,
+        dgamma, dbeta, *plan.arguments,
     )  # fmt: skip
     return (dx.reshape(x.shape) if out is None else out), dgamma, dbeta
 
@@ -207,6 +336,11 @@ def batch_norm_backward(
 def forward_problem(x: Array, gamma: Array, beta: Array) -> ChannelsProblem:
     """The problem that a call of `batch_norm_forward` poses, its arguments checked."""
     return _problem("batch_norm_forward", {"x": x}, {"gamma": gamma, "beta": beta})
+
+
+def relu_forward_problem(x: Array, gamma: Array, beta: Array) -> ChannelsProblem:
+    """The problem that a call of `batch_norm_relu_forward` poses, its arguments checked."""
+    return _problem("batch_norm_relu_forward", {"x": x}, {"gamma": gamma, "beta": beta})
 
 
 def inference_problem(
@@ -223,6 +357,14 @@ def backward_problem(
     """The problem that a call of `batch_norm_backward` poses, its arguments checked."""
     vectors = {"gamma": gamma, "mean": mean, "var": var}
     return _problem("batch_norm_backward", {"dout": dout, "x": x}, vectors)
+
+
+def relu_backward_problem(
+    dout: Array, y: Array, x: Array, gamma: Array, mean: Array, var: Array
+) -> ChannelsProblem:
+    """The problem that a call of `batch_norm_relu_backward` poses, its arguments checked."""
+    vectors = {"gamma": gamma, "mean": mean, "var": var}
+    return _problem("batch_norm_relu_backward", {"dout": dout, "y": y, "x": x}, vectors)
 
 
 def _problem(op: str, batches: dict[str, Array], vectors: dict[str, Array]) -> ChannelsProblem:

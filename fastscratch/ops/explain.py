@@ -8,7 +8,13 @@ from typing import Any
 from fastscratch.dispatch.explain import Explanation, explain_problem
 from fastscratch.errors import ArgumentError
 from fastscratch.kernels.catalogue import find_op
-from fastscratch.kernels.problem import ACTIVATION_OPS, Problem, WindowProblem, parse_problem
+from fastscratch.kernels.problem import (
+    ACTIVATION_OPS,
+    SUM_OPS,
+    Problem,
+    WindowProblem,
+    parse_problem,
+)
 from fastscratch.ops import (
     activations,
     batch_norm,
@@ -53,6 +59,10 @@ PROBLEMS: dict[str, tuple[Callable[..., Any], Callable[..., Problem]]] = {
         )
         for op in ACTIVATION_OPS
     },
+    **{
+        op: (getattr(activations, op), functools.partial(activations.sum_problem, op))
+        for op in SUM_OPS
+    },
     "softmax_cross_entropy_forward": (
         losses.softmax_cross_entropy_forward,
         losses.forward_problem,
@@ -68,6 +78,14 @@ PROBLEMS: dict[str, tuple[Callable[..., Any], Callable[..., Problem]]] = {
     "batch_norm_forward": (batch_norm.batch_norm_forward, batch_norm.forward_problem),
     "batch_norm_inference": (batch_norm.batch_norm_inference, batch_norm.inference_problem),
     "batch_norm_backward": (batch_norm.batch_norm_backward, batch_norm.backward_problem),
+    "batch_norm_relu_forward": (
+        batch_norm.batch_norm_relu_forward,
+        batch_norm.relu_forward_problem,
+    ),
+    "batch_norm_relu_backward": (
+        batch_norm.batch_norm_relu_backward,
+        batch_norm.relu_backward_problem,
+    ),
     "dropout_forward": (dropout.dropout_forward, dropout.forward_problem),
     "dropout_backward": (dropout.dropout_backward, dropout.backward_problem),
 }

@@ -136,6 +136,8 @@ _RATES = {
     "batch_norm_forward": (1e-5,),
     "batch_norm_inference": (1e-5,),
     "batch_norm_backward": (1e-5,),
+    "batch_norm_relu_forward": (1e-5,),
+    "batch_norm_relu_backward": (1e-5,),
 }
 """The small numbers that kernels get in an array: powers of two where integers stay exact."""
 

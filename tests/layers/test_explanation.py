@@ -42,7 +42,7 @@ def test_every_operation_of_a_training_step_has_a_line(network):
     problems = {call.problem for call in table.calls}  # the same one twice is chosen for once
     assert len(problems) == sum(sum(counts.values()) for counts in choices.values())
     layers = list(dict.fromkeys(call.layer for call in table.calls))
-    assert layers == ["conv", "norm", "relu", "block", "end.0", "drop", "scores"]
+    assert layers == ["conv", "norm+relu", "block", "end.0", "drop", "scores"]
     assert all(call.implementation == "numpy" and call.seconds > 0 for call in table.calls)
     assert {call.rule for call in table.calls} == {"named by use_backend"}
     # The images need no gradient.

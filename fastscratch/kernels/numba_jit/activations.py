@@ -16,6 +16,16 @@ def relu_backward(dout: Array, y: Array, dx: Array, num_threads: int) -> None:
     relu_slope(usable_workers(num_threads, dx.size), dout, y, dx, dx.size)
 
 
+def add_forward(x: Array, other: Array, y: Array, num_threads: int) -> None:
+    """y = x + other."""
+    add(usable_workers(num_threads, x.size), x, other, y, x.size)
+
+
+def add_relu_forward(x: Array, other: Array, y: Array, num_threads: int) -> None:
+    """y = max(x + other, 0); NaN stays NaN."""
+    add_relu(usable_workers(num_threads, x.size), x, other, y, x.size)
+
+
 def sigmoid_forward(x: Array, y: Array, num_threads: int) -> None:
     """y = 1/(1 + exp(-x)), which overflows for no x."""
     sigmoid(usable_workers(num_threads, 8 * x.size), x, y, x.size)
@@ -52,6 +62,22 @@ def relu_slope(worker: int, workers: int, dout: In, y: In, dx: Out, size: int) -
     for i in range(share_start(worker, workers, size), share_start(worker + 1, workers, size)):
         slope = get(dout, i)
         put(dx, i, slope if get(y, i) > 0 else zero)
+
+
+@driver
+def add(worker: int, workers: int, x: In, other: In, y: Out, size: int) -> None:
+    """Element by element."""
+    for i in range(share_start(worker, workers, size), share_start(worker + 1, workers, size)):
+        put(y, i, get(x, i) + get(other, i))
+
+
+@driver
+def add_relu(worker: int, workers: int, x: In, other: In, y: Out, size: int) -> None:
+    """The sum is rectified while it is in a register."""
+    zero = x.dtype.type(0)
+    for i in range(share_start(worker, workers, size), share_start(worker + 1, workers, size)):
+        value = get(x, i) + get(other, i)
+        put(y, i, zero if value <= 0 else value)
 
 
 @driver

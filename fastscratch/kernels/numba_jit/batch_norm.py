@@ -1,7 +1,8 @@
 """Batch normalisation of channels (N, C, S): a task is one channel, or a group of features.
 
 Sums are in float64. Those along a plane are left to the compiler to spread over lanes; features
-(S = 1) lie side by side, and each has a sum of its own in scratch memory.
+(S = 1) lie side by side, and each has a sum of its own in scratch memory. With ReLU behind it,
+results and gradients are rectified on the way.
 """
 
 import math
@@ -26,6 +27,8 @@ class Extents(NamedTuple):
     S: int
     training: int
     """Whether mean and variance are to be found."""
+    relu: int
+    """Whether ReLU is behind it."""
 
 
 def batch_norm_forward(
@@ -33,10 +36,7 @@ def batch_norm_forward(
     num_threads: int,
 ) -> None:  # fmt: skip
     """y = gamma*(x - mean)/sqrt(var + eps) + beta, mean and var being those of x over N and S."""
-    extents = Extents(x.shape[0], x.shape[1], x.shape[2], 1)
-    workers = usable_workers(num_threads, 3 * x.size)
-    with Scratch(_DOUBLE, 2 * extents.C) as (sums, _):
-        normalise(workers, x, gamma, beta, eps, mean, var, y, sums, extents)
+    _forward(x, gamma, beta, eps, mean, var, y, num_threads, training=1, relu=0)
 
 
 def batch_norm_inference(
@@ -44,10 +44,7 @@ def batch_norm_inference(
     num_threads: int,
 ) -> None:  # fmt: skip
     """y = gamma*(x - mean)/sqrt(var + eps) + beta."""
-    extents = Extents(x.shape[0], x.shape[1], x.shape[2], 0)
-    workers = usable_workers(num_threads, x.size)
-    with Scratch(_DOUBLE, 2 * extents.C) as (sums, _):
-        normalise(workers, x, gamma, beta, eps, mean, var, y, sums, extents)
+    _forward(x, gamma, beta, eps, mean, var, y, num_threads, training=0, relu=0)
 
 
 def batch_norm_backward(
@@ -55,10 +52,44 @@ def batch_norm_backward(
     dx: Array, dgamma: Array, dbeta: Array, num_threads: int,
 ) -> None:  # fmt: skip
     """dx = gamma/sqrt(var + eps) * (dout - dbeta/count - n*dgamma/count); dgamma; dbeta."""
-    extents = Extents(x.shape[0], x.shape[1], x.shape[2], 1)
+    # Without ReLU nobody looks at y.
+    _backward(dout, dout, x, gamma, mean, var, eps, dx, dgamma, dbeta, num_threads, relu=0)
+
+
+def batch_norm_relu_forward(
+    x: Array, gamma: Array, beta: Array, eps: Array, y: Array, mean: Array, var: Array,
+    num_threads: int,
+) -> None:  # fmt: skip
+    """y = relu(batch_norm(x)), mean and var being those of x over N and S."""
+    _forward(x, gamma, beta, eps, mean, var, y, num_threads, training=1, relu=1)
+
+
+def batch_norm_relu_backward(
+    dout: Array, y: Array, x: Array, gamma: Array, mean: Array, var: Array, eps: Array,
+    dx: Array, dgamma: Array, dbeta: Array, num_threads: int,
+) -> None:  # fmt: skip
+    """The gradients of batch_norm at x, of dout where y > 0, else 0."""
+    _backward(dout, y, x, gamma, mean, var, eps, dx, dgamma, dbeta, num_threads, relu=1)
+
+
+def _forward(
+    x: Array, gamma: Array, beta: Array, eps: Array, mean: Array, var: Array, y: Array,
+    num_threads: int, training: int, relu: int,
+) -> None:  # fmt: skip
+    extents = Extents(x.shape[0], x.shape[1], x.shape[2], training, relu)
+    workers = usable_workers(num_threads, (3 if training else 1) * x.size)
+    with Scratch(_DOUBLE, 2 * extents.C) as (sums, _):
+        normalise(workers, x, gamma, beta, eps, mean, var, y, sums, extents)
+
+
+def _backward(
+    dout: Array, y: Array, x: Array, gamma: Array, mean: Array, var: Array, eps: Array,
+    dx: Array, dgamma: Array, dbeta: Array, num_threads: int, relu: int,
+) -> None:  # fmt: skip
+    extents = Extents(x.shape[0], x.shape[1], x.shape[2], 1, relu)
     workers = usable_workers(num_threads, 3 * x.size)
     with Scratch(_DOUBLE, 2 * extents.C) as (sums, _):
-        differentiate(workers, dout, x, gamma, mean, var, eps, dx, dgamma, dbeta, sums, extents)
+        differentiate(workers, dout, y, x, gamma, mean, var, eps, dx, dgamma, dbeta, sums, extents)
 
 
 _DOUBLE = np.dtype(np.float64)
@@ -70,6 +101,7 @@ def normalise(
     y: Out, sums: Numbers, e: Extents,
 ) -> None:  # fmt: skip
     """Mean, variance, result: three passes over what stays in the cache."""
+    zero = x.dtype.type(0)
     width = GROUP if e.S == 1 else 1
     for first in range(worker * width, e.C, workers * width):
         last = min(first + width, e.C)
@@ -89,7 +121,8 @@ def normalise(
                 scale = x.dtype.type(get(sums, c))
                 start = (n * e.C + c) * e.S
                 for i in range(start, start + e.S):
-                    put(y, i, (get(x, i) - middle) * scale + shift)
+                    value = (get(x, i) - middle) * scale + shift
+                    put(y, i, zero if e.relu and value <= 0 else value)
 
 
 @inner
@@ -97,11 +130,13 @@ def _normalise_features(
     x: Array, beta: Array, mean: Array, y: Array, sums: Array, first: int, last: int, e: Extents
 ) -> None:
     """Along a row: a loop over one pixel for each of its features takes ten times as long."""
+    zero = x.dtype.type(0)
     for n in range(e.N):
         row = n * e.C
         for c in range(first, last):
             scale = x.dtype.type(get(sums, c))
-            put(y, row + c, (get(x, row + c) - get(mean, c)) * scale + get(beta, c))
+            value = (get(x, row + c) - get(mean, c)) * scale + get(beta, c)
+            put(y, row + c, zero if e.relu and value <= 0 else value)
 
 
 @inner
@@ -146,10 +181,11 @@ def _measure_features(
 
 @driver
 def differentiate(
-    worker: int, workers: int, dout: In, x: In, gamma: In, mean: In, var: In, eps: Numbers,
-    dx: Out, dgamma: Out, dbeta: Out, sums: Numbers, e: Extents,
+    worker: int, workers: int, dout: In, y: In, x: In, gamma: In, mean: In, var: In,
+    eps: Numbers, dx: Out, dgamma: Out, dbeta: Out, sums: Numbers, e: Extents,
 ) -> None:  # fmt: skip
-    """Two sums, and the result."""
+    """Two sums, and the result; nothing comes through a ReLU whose y is 0."""
+    zero = dout.dtype.type(0)
     width = GROUP if e.S == 1 else 1
     count = max(e.N * e.S, 1)
     for first in range(worker * width, e.C, workers * width):
@@ -158,15 +194,16 @@ def differentiate(
             put(sums, c, 0.0)
             put(sums, e.C + c, 0.0)
         if e.S == 1:
-            _add_features(dout, x, mean, sums, first, last, e)
+            _add_features(dout, y, x, mean, sums, first, last, e)
         for n in range(e.N if e.S != 1 else 0):
             for c in range(first, last):
                 start = (n * e.C + c) * e.S
                 middle = get(mean, c)
                 total, product = 0.0, 0.0
                 for i in range(start, start + e.S):
-                    total += get(dout, i)
-                    product += get(dout, i) * (get(x, i) - middle)
+                    slope = zero if e.relu and not get(y, i) > 0 else get(dout, i)
+                    total += slope
+                    product += slope * (get(x, i) - middle)
                 put(sums, c, get(sums, c) + total)
                 put(sums, e.C + c, get(sums, e.C + c) + product)
         for c in range(first, last):
@@ -175,7 +212,9 @@ def differentiate(
             put(dgamma, c, get(sums, e.C + c) * inverse_std)
             put(sums, c, inverse_std)
         if e.S == 1:
-            _differentiate_features(dout, x, gamma, mean, dx, dgamma, dbeta, sums, first, last, e)
+            _differentiate_features(
+                dout, y, x, gamma, mean, dx, dgamma, dbeta, sums, first, last, e
+            )
             continue
         for n in range(e.N):
             for c in range(first, last):
@@ -185,17 +224,19 @@ def differentiate(
                 shift = dout.dtype.type(get(dbeta, c) / count)
                 spread = dout.dtype.type(get(sums, c) * get(dgamma, c) / count)
                 for i in range(start, start + e.S):
-                    put(dx, i, (get(dout, i) - shift - (get(x, i) - middle) * spread) * scale)
+                    slope = zero if e.relu and not get(y, i) > 0 else get(dout, i)
+                    put(dx, i, (slope - shift - (get(x, i) - middle) * spread) * scale)
 
 
 @inner
 def _add_features(
-    dout: Array, x: Array, mean: Array, sums: Array, first: int, last: int, e: Extents
+    dout: Array, y: Array, x: Array, mean: Array, sums: Array, first: int, last: int, e: Extents
 ) -> None:
+    zero = dout.dtype.type(0)
     for n in range(e.N):
         row = n * e.C
         for c in range(first, last):
-            slope = get(dout, row + c)
+            slope = zero if e.relu and not get(y, row + c) > 0 else get(dout, row + c)
             put(sums, c, get(sums, c) + slope)
             product = slope * (get(x, row + c) - get(mean, c))
             put(sums, e.C + c, get(sums, e.C + c) + product)
@@ -203,14 +244,16 @@ def _add_features(
 
 @inner
 def _differentiate_features(
-    dout: Array, x: Array, gamma: Array, mean: Array, dx: Array, dgamma: Array, dbeta: Array,
-    sums: Array, first: int, last: int, e: Extents,
+    dout: Array, y: Array, x: Array, gamma: Array, mean: Array, dx: Array, dgamma: Array,
+    dbeta: Array, sums: Array, first: int, last: int, e: Extents,
 ) -> None:  # fmt: skip
+    zero = dout.dtype.type(0)
     count = max(e.N, 1)
     for n in range(e.N):
         row = n * e.C
         for c in range(first, last):
             shift = dout.dtype.type(get(dbeta, c) / count)
             spread = dout.dtype.type(get(sums, c) * get(dgamma, c) / count)
-            slope = get(dout, row + c) - shift - (get(x, row + c) - get(mean, c)) * spread
+            slope = zero if e.relu and not get(y, row + c) > 0 else get(dout, row + c)
+            slope = slope - shift - (get(x, row + c) - get(mean, c)) * spread
             put(dx, row + c, slope * dout.dtype.type(get(gamma, c) * get(sums, c)))

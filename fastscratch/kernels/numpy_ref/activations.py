@@ -16,6 +16,16 @@ def relu_backward(dout: Array, y: Array, dx: Array, num_threads: int) -> None:
     dx[...] = keep_where(y > 0, dout)
 
 
+def add_forward(x: Array, other: Array, y: Array, num_threads: int) -> None:
+    """y = x + other."""
+    np.add(x, other, out=y)
+
+
+def add_relu_forward(x: Array, other: Array, y: Array, num_threads: int) -> None:
+    """y = max(x + other, 0); NaN stays NaN."""
+    relu_forward(x + other, y, num_threads)
+
+
 def sigmoid_forward(x: Array, y: Array, num_threads: int) -> None:
     """y = 1/(1 + exp(-x)), which overflows for no x."""
     small = np.exp(-np.abs(x))  # never above 1

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastscratch.kernels.numpy_ref.activations import relu_backward, relu_forward
 from fastscratch.types import Array
 
 
@@ -42,3 +43,23 @@ def batch_norm_backward(
     np.sum(dout, axis=(0, 2), out=dbeta)
     dx[...] = dout - (dbeta / count)[:, None] - normalised * (dgamma / count)[:, None]
     dx *= (gamma * inverse_std)[:, None]
+
+
+def batch_norm_relu_forward(
+    x: Array, gamma: Array, beta: Array, eps: Array, y: Array, mean: Array, var: Array,
+    num_threads: int,
+) -> None:  # fmt: skip
+    """y = relu(batch_norm(x)), mean and var being those of x over N and S."""
+    normalised = np.empty_like(y)
+    batch_norm_forward(x, gamma, beta, eps, normalised, mean, var, num_threads)
+    relu_forward(normalised, y, num_threads)
+
+
+def batch_norm_relu_backward(
+    dout: Array, y: Array, x: Array, gamma: Array, mean: Array, var: Array, eps: Array,
+    dx: Array, dgamma: Array, dbeta: Array, num_threads: int,
+) -> None:  # fmt: skip
+    """The gradients of batch_norm at x, of dout where y > 0, else 0."""
+    inner = np.empty_like(dout)
+    relu_backward(dout, y, inner, num_threads)
+    batch_norm_backward(inner, x, gamma, mean, var, eps, dx, dgamma, dbeta, num_threads)
