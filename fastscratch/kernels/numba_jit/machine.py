@@ -1,6 +1,7 @@
 """What the kernels may know of the processor: the width of its vectors and its multiply-add."""
 
 import os
+import platform
 
 import llvmlite.binding as llvm
 
@@ -20,6 +21,15 @@ def vector_bytes(features: frozenset[str], cap: str = "") -> int:
     if {"avx512f", "avx512dq", "avx512bw", "avx512vl"} <= features:
         widest = 64
     return min(widest, _WIDTHS.get(cap, widest))
+
+
+def register_class(width: int) -> str | None:
+    """What assembly calls the registers of vectors, where one holds so many bytes.
+
+    Of x86 alone: the tiles that other processors get leave half of their registers free.
+    """
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return "v" if x86 and width <= vector_bytes(host_features()) else None
 
 
 # FASTSCRATCH_VECTOR_BYTES forces a width that the processor need not have (LLVM splits what is too
