@@ -16,8 +16,7 @@ from numba import types
 from numba.core import cgutils
 
 from fastscratch.kernels.numba_jit.compile import JIT, intrinsic
-from fastscratch.kernels.numba_jit.machine import VECTOR_BYTES
-from fastscratch.kernels.numba_jit.pool_tile import Windows
+from fastscratch.kernels.numba_jit.pool_tile import POOL_BYTES, Windows
 from fastscratch.kernels.numba_jit.vectors import pointers, switch
 from fastscratch.types import Array, Padding, Pair
 
@@ -76,7 +75,7 @@ def strips_of(
     square = kernel_size[0] == kernel_size[1] and stride[0] == stride[1] and dilation == (1, 1)
     if not square or padding[0] != padding[2] or shape not in SHAPES:
         return Strips(0, 1, 0, 0, 0, 0, 0, 0)
-    lanes = VECTOR_BYTES // itemsize
+    lanes = POOL_BYTES // itemsize
     before, after = shape.reach
     rows, cols = -(-x[2] // shape.stride), -(-x[3] // shape.stride)
     step = before + max(-(-cols // lanes) * lanes + after, y[3])
@@ -93,7 +92,7 @@ def _emit(
     H: Any, W: Any,
 ) -> None:  # fmt: skip
     """The rows of dx; ``numbers`` points to argmax, or is None where shares are collected."""
-    windows = Windows(builder, dtype, VECTOR_BYTES // (dtype.bitwidth // 8))
+    windows = Windows(builder, dtype, POOL_BYTES // (dtype.bitwidth // 8))
     emitter, side = windows.emitter, windows.side
     zero = ir.Constant(emitter.vector, [0.0] * side)
     rest = cgutils.alloca_once(builder, emitter.scalar, size=2 * side)

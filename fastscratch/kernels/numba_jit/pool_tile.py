@@ -13,8 +13,11 @@ from llvmlite import ir
 
 from fastscratch.kernels.numba_jit.compile import inner
 from fastscratch.kernels.numba_jit.machine import VECTOR_BYTES
-from fastscratch.kernels.numba_jit.vectors import Emitter, lanes, switch
+from fastscratch.kernels.numba_jit.vectors import Emitter, switch
 from fastscratch.types import Array, Padding, Pair
+
+POOL_BYTES = min(VECTOR_BYTES, 32)
+"""Half of a large vector: rows are short, and pooling waits for memory."""
 
 SMALLEST = 4
 """Windows of a block at least."""
@@ -52,7 +55,7 @@ def windows_inside(
 @inner
 def block_side(array: Array, count: int) -> int:
     """Windows of the blocks that a row of so many is cut into; 0 if they are too few."""
-    side = lanes(array)
+    side = POOL_BYTES // array.itemsize
     while side > count and side >= SMALLEST:
         side //= 2
     return side if side >= SMALLEST else 0
@@ -60,7 +63,7 @@ def block_side(array: Array, count: int) -> int:
 
 def _blocks(itemsize: int) -> list[int]:
     """The sides that blocks can have."""
-    side = VECTOR_BYTES // itemsize
+    side = POOL_BYTES // itemsize
     return [side >> shift for shift in range(5) if side >> shift >= SMALLEST]
 
 
