@@ -282,6 +282,7 @@ def _task(
     for block in range(blocks * part // e.parts, blocks * (part + 1) // e.parts):
         co_start = block * width
         channels = min(width, e.CO - co_start)
+        vectors = 2 if 2 * channels > width else 1
         repeat_row(bias, group * e.CO + co_start, channels, sums, sums_start, count, width)
         weights = (e.groups * blocks * first + (group * blocks + block) * taps) * e.CI * width
         for chunk in range(chunks):
@@ -290,7 +291,7 @@ def _task(
                 p = count * tile // tiles
                 rows = count * (tile + 1) // tiles - p
                 tile_rows(
-                    rows, local, local_start, pixels, pixels_start + p,
+                    rows, vectors, local, local_start, pixels, pixels_start + p,
                     k_offsets, k_first + k_start, k_first + k_stop,
                     packed, weights - k_first * width, width,
                     sums, sums_start + p * width, width,

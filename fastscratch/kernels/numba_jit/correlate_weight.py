@@ -169,6 +169,7 @@ def _unit(
     for block in range((e.OC + width - 1) // width):
         oc_start = block * width
         channels = min(width, e.OC - oc_start)
+        vectors = 2 if 2 * channels > width else 1
         if channels < width:
             fill_line(turned, turned_start, count * width, 0)
         source = ((n * e.groups + group) * e.OC + oc_start) * plane + top * e.OW + left
@@ -191,8 +192,8 @@ def _unit(
         for tile in range(tiles):
             r = rows * tile // tiles
             tile_rows(
-                rows * (tile + 1) // tiles - r, local, local_start - c_start * e.local_plane,
-                row_offsets, first + r, pixels, pixels_start, pixels_start + count,
+                rows * (tile + 1) // tiles - r, vectors,
+                local, local_start - c_start * e.local_plane, row_offsets, first + r, pixels, pixels_start, pixels_start + count,
                 turned, turned_start - pixels_start * width, width, partial, out + r * width, width,
             )  # fmt: skip
 

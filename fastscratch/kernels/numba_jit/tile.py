@@ -120,23 +120,24 @@ def make_tiles(vector_bytes: int, rows_max: int, fused: bool) -> tuple[Any, Any,
 
     @intrinsic
     def tile_rows(  # type: ignore[no-untyped-def]
-        context, rows, a, a_start, row_offsets, row_start, k_offsets, k_start, k_stop,
+        context, rows, vectors, a, a_start, row_offsets, row_start, k_offsets, k_start, k_stop,
         b, b_start, b_stride, out, out_start, out_stride,
     ):  # fmt: skip
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             (
-                rows, a, a_start, row_offsets, row_start, k_offsets, k_start, k_stop,
+                rows, vectors, a, a_start, row_offsets, row_start, k_offsets, k_start, k_stop,
                 b, b_start, b_stride, out, out_start, out_stride,
             ) = arguments  # fmt: skip
             pointer = pointers(context, builder, signature)
-            a = builder.gep(pointer(1, a), [a_start])
-            row_offsets = builder.gep(pointer(3, row_offsets), [row_start])
-            k_offsets = pointer(5, k_offsets)
-            b = builder.gep(pointer(8, b), [b_start])
-            out = builder.gep(pointer(11, out), [out_start])
-            emitter = Emitter(builder, signature.args[1].dtype, vector_bytes, fused)
+            a = builder.gep(pointer(2, a), [a_start])
+            row_offsets = builder.gep(pointer(4, row_offsets), [row_start])
+            k_offsets = pointer(6, k_offsets)
+            b = builder.gep(pointer(9, b), [b_start])
+            out = builder.gep(pointer(12, out), [out_start])
+            emitter = Emitter(builder, signature.args[2].dtype, vector_bytes, fused)
 
-            def emit(count: int) -> None:
+            def emit(case: int) -> None:
+                count, vectors = case // 2, case % 2 + 1
                 bases = [
                     builder.gep(a, [builder.load(builder.gep(row_offsets, [_INT(r)]))])
                     for r in range(count)
@@ -147,14 +148,15 @@ def make_tiles(vector_bytes: int, rows_max: int, fused: bool) -> tuple[Any, Any,
                     scalars = [builder.gep(base, [offset]) for base in bases]
                     return scalars, builder.gep(b, [builder.mul(k, b_stride)])
 
-                sums = emitter.sums(count, 2, k_start, k_stop, operands)
+                sums = emitter.sums(count, vectors, k_start, k_stop, operands)
                 emitter.add(sums, out, out_stride)
 
-            switch(builder, rows, range(1, rows_max + 1), emit)
+            case = builder.add(builder.mul(rows, _INT(2)), builder.sub(vectors, _INT(1)))
+            switch(builder, case, range(2, 2 * rows_max + 2), emit)
             return context.get_dummy_value()
 
         arguments = (
-            rows, a, a_start, row_offsets, row_start, k_offsets, k_start, k_stop,
+            rows, vectors, a, a_start, row_offsets, row_start, k_offsets, k_start, k_stop,
             b, b_start, b_stride, out, out_start, out_stride,
         )  # fmt: skip
         return types.void(*arguments), generate
@@ -218,12 +220,12 @@ def make_tiles(vector_bytes: int, rows_max: int, fused: bool) -> tuple[Any, Any,
 
 
 def plain_tile_rows(
-    rows: int, a: Array, a_start: int, row_offsets: Array, row_start: int, k_offsets: Array,
-    k_start: int, k_stop: int, b: Array, b_start: int, b_stride: int,
+    rows: int, vectors: int, a: Array, a_start: int, row_offsets: Array, row_start: int,
+    k_offsets: Array, k_start: int, k_stop: int, b: Array, b_start: int, b_stride: int,
     out: Array, out_start: int, out_stride: int,
 ) -> None:  # fmt: skip
-    """`tile_rows` as plain loops: what it means, and what runs with the JIT off."""
-    width = 2 * lanes_of(a)
+    """`tile_rows` as plain loops, for one or two vectors: what runs with the JIT off."""
+    width = vectors * lanes_of(a)
     for r in range(rows):
         target = out[out_start + r * out_stride :][:width]
         for k in range(k_start, k_stop):
