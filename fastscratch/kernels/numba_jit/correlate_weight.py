@@ -193,7 +193,8 @@ def _unit(
             r = rows * tile // tiles
             tile_rows(
                 rows * (tile + 1) // tiles - r, vectors,
-                local, local_start - c_start * e.local_plane, row_offsets, first + r, pixels, pixels_start, pixels_start + count,
+                local, local_start - c_start * e.local_plane, row_offsets, first + r,
+                pixels, pixels_start, pixels_start + count,
                 turned, turned_start - pixels_start * width, width, partial, out + r * width, width,
             )  # fmt: skip
 

@@ -34,7 +34,7 @@ from fastscratch.kernels.numba_jit.phases import (
     wanted_tasks,
 )
 from fastscratch.kernels.numba_jit.tile import WIDE_ROWS, WIDE_VECTORS, tile_wide
-from fastscratch.kernels.numba_jit.vectors import lanes, lanes_of
+from fastscratch.kernels.numba_jit.vectors import fill_line, lanes, lanes_of
 from fastscratch.kernels.numba_jit.window import copy_window
 from fastscratch.types import Array, Padding, Pair
 
@@ -227,11 +227,12 @@ def _task(
     taps, tap_first = phases[base + TAPS], phases[base + TAP_FIRST]
     for chunk in range(e.chunks):
         first, stop = e.OC * chunk // e.chunks, e.OC * (chunk + 1) // e.chunks
-        # Whole rows: one long row.
+        # Whole rows: one long row, up to the next plane's. What the last vectors read of it is
+        # dropped, but were it left as it is, it might be numbers too small for full speed.
         copy_window(
             dout, (image * e.OC + first) * e.OH * e.OW, 1, e.OH * e.OW,
             0, (top + phases[base + LOW]) * e.OW, stop - first,
-            local, local_start, 1, e.local_h * e.OW, e.local_plane,
+            local, local_start, 1, e.local_plane, e.local_plane,
         )  # fmt: skip
         _sum_rows(
             packed, (group * e.KH + tap_first) * e.OC * e.C * e.KW, taps, first, stop - first,
@@ -290,7 +291,9 @@ def shift_and_add(
 ) -> None:  # fmt: skip
     """Every task, each worker with its slice of the scratch."""
     local_start = worker * (local.size // workers)
-    sums_start = worker * (sums.size // workers) + max(WIDE_VECTORS) * lanes(sums)
+    slack = max(WIDE_VECTORS) * lanes(sums)
+    sums_start = worker * (sums.size // workers) + slack
+    fill_line(local, local_start + e.chunk * e.local_plane, slack, 0)
     task = take(queue)
     while task < e.N * e.groups * e.phases * e.blocks:
         _task(

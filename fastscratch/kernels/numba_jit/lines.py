@@ -17,7 +17,6 @@ from fastscratch.kernels.numba_jit.vectors import (
     Emitter,
     copy_line,
     copy_pair,
-    cover,
     fill_line,
     lanes,
     pointers,
@@ -41,9 +40,15 @@ if JIT:
         return array.dtype(array, types.intp), generate
 
     @intrinsic
-    def _add_shifted(  # type: ignore[no-untyped-def]
+    def add_shifted(  # type: ignore[no-untyped-def]
         typing_context, src, src_start, span, limit, table, entry, count, dst, dst_start, size
     ):
+        """dst[i] = sum over (row, shift) of src[row*span + i + shift], for i + shift in [0, limit).
+
+        The table has ``count`` rows and shifts. Ends of a row are masked: less than a vector is
+        read on either side of it, and dropped.
+        """
+
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             src, src_start, span, limit, table, entry, count, dst, dst_start, size = arguments
             pointer = pointers(context, builder, signature)
@@ -53,11 +58,20 @@ if JIT:
             emitter = Emitter(builder, signature.args[0].dtype, VECTOR_BYTES, False)
             zero = ir.Constant(emitter.vector, [0.0] * emitter.lanes)
             total = cgutils.alloca_once(builder, emitter.vector)
+            edge = cgutils.alloca_once(builder, emitter.scalar, size=emitter.lanes)
 
             def add(value: Any) -> None:
                 builder.store(builder.fadd(builder.load(total), value), total)
 
-            def vector(i: Any) -> None:
+            # The last vector overlaps the one before; if there is none, its first elements count.
+            last = builder.sub(size, _INT(emitter.lanes))
+            short = builder.icmp_signed("<", last, _INT(0))
+            last = builder.select(short, _INT(0), last)
+            with cgutils.for_range_slice(builder, _INT(0), size, _INT(emitter.lanes), _INT) as (
+                i,
+                _,
+            ):
+                i = builder.select(builder.icmp_signed(">", i, last), last, i)
                 builder.store(zero, total)
                 with cgutils.for_range(builder, count, intp=_INT) as tap:
                     place = builder.gep(table, [builder.mul(tap.index, _INT(2))])
@@ -82,9 +96,15 @@ if JIT:
                                 add(value)
                             with rim:
                                 add(builder.select(emitter.between(at, limit), value, zero))
-                emitter.store(builder.load(total), builder.gep(dst, [i]), 0)
-
-            cover(builder, emitter.lanes, size, vector, lambda i: None)
+                place = builder.select(short, edge, builder.gep(dst, [i]))
+                emitter.store(builder.load(total), place, 0)
+            with (
+                builder.if_then(short),
+                cgutils.for_range(builder, size, intp=_INT) as element,
+            ):
+                value = builder.load(builder.gep(edge, [element.index]))
+                place = builder.gep(dst, [element.index])
+                builder.store(value, place, align=emitter.itemsize)
             return context.get_dummy_value()
 
         arguments = (
@@ -116,12 +136,18 @@ else:
         """array[index] = value for an index that is not negative."""
         array[index] = value
 
-    def _add_shifted(
+    def add_shifted(
         src: Array, src_start: int, span: int, limit: int, table: Array, entry: int, count: int,
         dst: Array, dst_start: int, size: int,
     ) -> None:  # fmt: skip
-        """`add_shifted` is plain already."""
-        _add_elements(src, src_start, span, limit, table, entry, count, dst, dst_start, size)
+        """The same, element by element."""
+        for i in range(size):
+            total = src.dtype.type(0)
+            for tap in range(count):
+                at = i + table[entry + 2 * tap + 1]
+                if 0 <= at < limit:
+                    total += src[src_start + table[entry + 2 * tap] * span + at]
+            dst[dst_start + i] = total
 
 
 @inner
@@ -160,37 +186,6 @@ def add_line(src: Array, src_start: int, dst: Array, dst_start: int, count: int)
     """dst += src."""
     for i in range(count):
         put(dst, dst_start + i, get(dst, dst_start + i) + get(src, src_start + i))
-
-
-@inner
-def add_shifted(
-    src: Array, src_start: int, span: int, limit: int, table: Array, entry: int, count: int,
-    dst: Array, dst_start: int, size: int,
-) -> None:  # fmt: skip
-    """dst[i] = sum over (row, shift) of src[row*span + i + shift], for i + shift in [0, limit).
-
-    The table has ``count`` rows and shifts. Ends of a row are masked: less than a vector is read
-    on either side of it, and dropped.
-    """
-    if size >= lanes(src):
-        _add_shifted(src, src_start, span, limit, table, entry, count, dst, dst_start, size)
-    else:
-        _add_elements(src, src_start, span, limit, table, entry, count, dst, dst_start, size)
-
-
-@inner
-def _add_elements(
-    src: Array, src_start: int, span: int, limit: int, table: Array, entry: int, count: int,
-    dst: Array, dst_start: int, size: int,
-) -> None:  # fmt: skip
-    """`add_shifted` for less than a vector."""
-    for i in range(size):
-        total = src.dtype.type(0)
-        for tap in range(count):
-            at = i + get(table, entry + 2 * tap + 1)
-            if 0 <= at < limit:
-                total += get(src, src_start + get(table, entry + 2 * tap) * span + at)
-        put(dst, dst_start + i, total)
 
 
 @inner

@@ -221,6 +221,9 @@ def correlate_planes(
     """Every task, each worker with its slice of the scratch."""
     local_start = worker * (local.size // workers)
     sums_start = worker * (sums.size // workers)
+    # What lies between rows is never copied: left as it is, it might be numbers too small for full
+    # speed.
+    fill_line(local, local_start, local.size // workers, 0)
     for task in range(worker, e.phases * e.N * e.groups * e.blocks_h * e.blocks_w, workers):
         _task(
             task, source, packed, bias, out, phases, k_offsets, local, local_start,
