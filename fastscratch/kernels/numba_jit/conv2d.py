@@ -1,6 +1,7 @@
 """Convolution by register tiles on local images: no matrix of columns is made."""
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -31,8 +32,8 @@ def conv2d_forward(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """y[n, oc, oh, ow] = bias[oc] + sum over c, kh, kw of x[n, c, ih, iw]*weight[oc, c, kh, kw]."""
-    plan = _plan_forward(x.shape, weight.shape, y.shape, stride, padding, dilation, groups, x.dtype)
-    _run(plan, x, weight, bias, y, num_threads)
+    plan = plan_forward(x.shape, weight.shape, y.shape, stride, padding, dilation, groups, x.dtype)
+    run(plan, x, weight, bias, y, num_threads)
 
 
 def conv2d_backward_input(
@@ -54,7 +55,7 @@ def conv2d_backward_input(
                 input_gradient.shift_and_add, (dout, packed, dx, local, sums, plan.computing),
             )  # fmt: skip
         return
-    _run(plan, dout, weight, no_bias(dx.shape[1], dx.dtype), dx, num_threads)
+    run(plan, dout, weight, no_bias(dx.shape[1], dx.dtype), dx, num_threads)
 
 
 def conv2d_backward_weight(
@@ -84,8 +85,8 @@ def conv2d_backward_weight(
         )  # fmt: skip
 
 
-def _run(
-    plan: AnyPlan, source: Array, weight: Array, bias: Array, out: Array, num_threads: int
+def run(
+    plan: AnyPlan, source: Array, weight: Array, bias: Array, out: Any, num_threads: int
 ) -> None:
     """Forward and backward input: the driver that the plan is made for, with its scratch."""
     dtype = source.dtype
@@ -129,7 +130,7 @@ def no_bias(channels: int, dtype: np.dtype[np.floating]) -> Array:
 
 
 @lru_cache(maxsize=256)
-def _plan_forward(
+def plan_forward(
     x: tuple[int, ...], weight: tuple[int, ...], y: tuple[int, ...], stride: Pair,
     padding: Padding, dilation: Pair, groups: int, dtype: np.dtype[np.floating],
 ) -> AnyPlan:  # fmt: skip

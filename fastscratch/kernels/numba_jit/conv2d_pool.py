@@ -1,19 +1,17 @@
 """Convolution, ReLU and max pooling, some images at a time, so that their map stays in a cache."""
 
-from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 
 from fastscratch.kernels.numba_jit import pooled_weight
-from fastscratch.kernels.numba_jit.activations import relu_forward
 from fastscratch.kernels.numba_jit.compile import usable_workers
-from fastscratch.kernels.numba_jit.conv2d import conv2d_forward
-from fastscratch.kernels.numba_jit.pool2d import max_pool2d_forward
+from fastscratch.kernels.numba_jit.conv2d import plan_forward, run
+from fastscratch.kernels.numba_jit.pool2d import find_largest
 from fastscratch.kernels.numba_jit.scratch import Scratch
 from fastscratch.types import Array, Padding, Pair
 
-MAP_BYTES = 4 << 20
+MAP_BYTES = 2 << 20
 """Of the map of some images: still in the caches, and few calls of parallel loops."""
 
 
@@ -22,12 +20,23 @@ def conv2d_relu_max_pool2d_forward(
     padding: Padding, dilation: Pair, groups: int, pool: Pair, num_threads: int,
 ) -> None:  # fmt: skip
     """y = max(0, the maximum of each window of conv2d(x)), argmax = which element it was."""
-    for some, part in _blocks(y, pool):
-        conv2d_forward(x[some], weight, bias, part, stride, padding, dilation, groups, num_threads)
-        max_pool2d_forward(
-            part, y[some], argmax[some], pool, pool, (0, 0, 0, 0), (1, 1), num_threads
-        )
-    relu_forward(y, y, num_threads)
+    N, OC, PH, PW = y.shape
+    image = OC, PH * pool[0], PW * pool[1]
+    size = OC * PH * PW * pool[0] * pool[1]
+    images = max(1, min(N, MAP_BYTES // (y.itemsize * size)))
+    # Evenly, so that all blocks but the last have one plan.
+    images = -(-N // max(1, -(-N // images)))
+    # Kept memory: pages that are new take half as long as the pooling.
+    with Scratch(y.dtype, images * size) as (part, _):
+        for start in range(0, N, max(images, 1)):
+            some = slice(start, start + images)
+            shape = min(images, N - start), *image
+            convolution = x[some].shape, weight.shape, shape, stride, padding, dilation, groups
+            run(plan_forward(*convolution, x.dtype), x[some], weight, bias, part, num_threads)
+            find_largest(
+                part, shape, y[some], argmax[some], pool, pool, (0, 0, 0, 0), (1, 1), num_threads,
+                rectified=True,
+            )  # fmt: skip
 
 
 def conv2d_relu_max_pool2d_backward_weight(
@@ -61,15 +70,3 @@ def _plan_backward_weight(
     padding: Padding, dilation: Pair, groups: int, pool: Pair, dtype: np.dtype[np.floating],
 ) -> pooled_weight.Plan:  # fmt: skip
     return pooled_weight.plan(dout, x, dw, stride, padding, dilation, groups, pool, dtype)
-
-
-def _blocks(y: Array, pool: Pair) -> Iterator[tuple[slice, Array]]:
-    """Some images, and room for their map, as many as the shape allows."""
-    N, OC, PH, PW = y.shape
-    shape = OC, PH * pool[0], PW * pool[1]
-    images = max(1, min(N, MAP_BYTES // (y.itemsize * OC * PH * PW * pool[0] * pool[1])))
-    # Evenly, so that all blocks but the last have one plan.
-    images = -(-N // max(1, -(-N // images)))
-    part = np.empty((images, *shape), y.dtype)
-    for start in range(0, N, max(images, 1)):
-        yield slice(start, start + images), part[: N - start]

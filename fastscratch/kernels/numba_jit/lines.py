@@ -189,6 +189,15 @@ def add_line(src: Array, src_start: int, dst: Array, dst_start: int, count: int)
 
 
 @inner
+def rectify(dst: Array, start: int, count: int) -> None:
+    """dst = max(dst, 0); NaN stays NaN."""
+    zero = dst.dtype.type(0)
+    for i in range(start, start + count):
+        value = get(dst, i)
+        put(dst, i, zero if value <= 0 else value)
+
+
+@inner
 def sum_line(src: Array, start: int, count: int) -> float:
     """The sum of src."""
     total = src.dtype.type(0)

@@ -1,6 +1,8 @@
 """Maximum and average over the windows of an image: the kernels, and what their drivers share."""
 
 from functools import lru_cache
+from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +18,19 @@ def max_pool2d_forward(
     dilation: Pair, num_threads: int,
 ) -> None:  # fmt: skip
     """y = the maximum of each window, argmax = kh*KW + kw of the first element that is it."""
-    extents = pool2d_max.extents_of(x.shape, y.shape, kernel_size, stride, padding, dilation)
-    workers = usable_workers(num_threads, x.size)
+    find_largest(x, x.shape, y, argmax, kernel_size, stride, padding, dilation, num_threads)
+
+
+def find_largest(
+    x: Any, shape: tuple[int, ...], y: Array, argmax: Array, kernel_size: Pair, stride: Pair,
+    padding: Padding, dilation: Pair, num_threads: int, *, rectified: bool = False,
+) -> None:  # fmt: skip
+    """`max_pool2d_forward` of elements that have a shape, and, if wanted, max(y, 0)."""
+    problem = shape, y.shape, kernel_size, stride, padding, dilation
+    extents = pool2d_max.extents_of(*problem, rectified)
+    workers = usable_workers(num_threads, prod(shape))
     offsets = pool2d_max.tap_offsets(extents)
-    pool2d_max.find(workers, x, y, argmax, offsets, extents, window=argmax.dtype.char)
+    pool2d_max.find(workers, y, argmax, x, offsets, extents, window=argmax.dtype.char)
 
 
 def max_pool2d_backward(

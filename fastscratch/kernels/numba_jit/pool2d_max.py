@@ -14,7 +14,7 @@ from fastscratch.kernels.numba_jit.compile import (
     driver,
     inner,
 )
-from fastscratch.kernels.numba_jit.lines import get, put
+from fastscratch.kernels.numba_jit.lines import get, put, rectify
 from fastscratch.kernels.numba_jit.pool_collect import Strips, collect_largest
 from fastscratch.kernels.numba_jit.pool_forward import max_rows
 from fastscratch.kernels.numba_jit.pool_tile import block_side, form_of, windows_inside
@@ -45,19 +45,21 @@ class Extents(NamedTuple):
     """Windows that lie inside the image whole."""
     form: int
     """What `form_of` says of them."""
+    rectified: int
+    """Whether negative maxima become zeros."""
 
 
 @lru_cache(maxsize=256)
 def extents_of(
     x: tuple[int, ...], y: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Padding,
-    dilation: Pair,
+    dilation: Pair, rectified: bool = False,
 ) -> Extents:  # fmt: skip
     """The extents of a problem, and which windows lie inside."""
     inside = windows_inside(x, y, kernel_size, stride, padding, dilation)
     form = form_of(kernel_size, stride, dilation)
     return Extents._make((
         x[0] * x[1], *x[2:], *y[2:], *kernel_size, *stride, padding[0], padding[2], *dilation,
-        *inside, form,
+        *inside, form, int(rectified),
     ))  # fmt: skip
 
 
@@ -70,7 +72,7 @@ def tap_offsets(e: Extents) -> Array:
 
 @driver
 def find(
-    worker: int, workers: int, x: In, y: Out, argmax: WindowOut, offsets: Offsets, e: Extents
+    worker: int, workers: int, y: Out, argmax: WindowOut, x: In, offsets: Offsets, e: Extents
 ) -> None:
     """Rows of windows, each worker its share."""
     total = e.planes * e.OH
@@ -102,6 +104,8 @@ def find(
                 _find_one(x, plane, oh + row, ow, y, argmax, target + ow, e)
             for ow in range(stop, e.OW):
                 _find_one(x, plane, oh + row, ow, y, argmax, target + ow, e)
+        if e.rectified:
+            rectify(y, task * e.OW, rows * e.OW)
         task += rows
 
 
