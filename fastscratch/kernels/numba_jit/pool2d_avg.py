@@ -87,12 +87,13 @@ def average(
                 first_kh * e.KW, stop_kh * e.KW, e.OW,
             )  # fmt: skip
             mean_rows(cut, x, source, offsets, divisor, y, task * e.OW + first)
-        for row in range(rows):
-            target = (task + row) * e.OW
-            for ow in range(first):
-                _average_one(x, plane, oh + row, ow, y, target + ow, rows_seen, cols_seen, e)
-            for ow in range(stop, e.OW):
-                _average_one(x, plane, oh + row, ow, y, target + ow, rows_seen, cols_seen, e)
+        if stop - first < e.OW:
+            for row in range(rows):
+                target = (task + row) * e.OW
+                for ow in range(first):
+                    _average_one(x, plane, oh + row, ow, y, target + ow, rows_seen, cols_seen, e)
+                for ow in range(stop, e.OW):
+                    _average_one(x, plane, oh + row, ow, y, target + ow, rows_seen, cols_seen, e)
         task += rows
 
 

@@ -83,11 +83,13 @@ def find(
         plane, oh = task // e.OH, task % e.OH
         # Rows at the rim see fewer rows of their windows; those inside go together.
         top = oh * e.stride_h - e.pad_h
-        first_kh = min(max((-top + e.dilation_h - 1) // e.dilation_h, 0), e.KH)
-        stop_kh = min(max((e.H - top + e.dilation_h - 1) // e.dilation_h, first_kh), e.KH)
-        rows, form = 1, 0
+        first_kh, stop_kh = 0, e.KH
         if e.oh_first <= oh < e.oh_stop:
             rows, form = min(e.oh_stop - oh, end - task), e.form
+        else:
+            rows, form = 1, 0
+            first_kh = min(max((-top + e.dilation_h - 1) // e.dilation_h, 0), e.KH)
+            stop_kh = min(max((e.H - top + e.dilation_h - 1) // e.dilation_h, first_kh), e.KH)
         first, stop = e.ow_first, e.ow_stop
         if side == 0 or first_kh == stop_kh:
             stop = first
@@ -98,12 +100,13 @@ def find(
                 first_kh * e.KW, stop_kh * e.KW, e.OW,
             )  # fmt: skip
             max_rows(cut, x, source, offsets, y, argmax, task * e.OW + first)
-        for row in range(rows):
-            target = (task + row) * e.OW
-            for ow in range(first):
-                _find_one(x, plane, oh + row, ow, y, argmax, target + ow, e)
-            for ow in range(stop, e.OW):
-                _find_one(x, plane, oh + row, ow, y, argmax, target + ow, e)
+        if stop - first < e.OW:
+            for row in range(rows):
+                target = (task + row) * e.OW
+                for ow in range(first):
+                    _find_one(x, plane, oh + row, ow, y, argmax, target + ow, e)
+                for ow in range(stop, e.OW):
+                    _find_one(x, plane, oh + row, ow, y, argmax, target + ow, e)
         if e.rectified:
             rectify(y, task * e.OW, rows * e.OW)
         task += rows

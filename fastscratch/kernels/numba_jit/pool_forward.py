@@ -83,24 +83,25 @@ class Rows:
 
             return block
 
-        def loops(windows: Windows, block: Callable[[Any], list[Any]]) -> None:
+        def loops(windows: Windows, block: Callable[[Any], list[Any]], step: int) -> None:
+            distance = _INT(step) if step else cut.step
             side, last = _INT(windows.side), builder.sub(cut.count, _INT(windows.side))
             with cgutils.for_range(builder, cut.rows, intp=_INT) as row:
                 x_row, y_row = (builder.mul(row.index, step) for step in (cut.x_step, cut.y_step))
                 with cgutils.for_range_slice(builder, _INT(0), cut.count, side, _INT) as (i, _):
                     i = builder.select(builder.icmp_signed(">", i, last), last, i)
-                    source = builder.add(x_row, builder.mul(i, cut.step))
+                    source = builder.add(x_row, builder.mul(i, distance))
                     states = block(builder.gep(self.x, [source]))
                     store(windows, states, builder.add(y_row, i))
 
         def each(windows: Windows) -> None:
             switch(
                 builder, cut.form, range(1, len(FORMS) + 1),
-                lambda form: loops(windows, squares(windows, form)),
+                lambda form: loops(windows, squares(windows, form), FORMS[form - 1][0]),
                 lambda: switch(
                     builder, cut.step, [1, 2],
-                    lambda literal: loops(windows, any_window(windows, literal)),
-                    lambda: loops(windows, any_window(windows, 0)),
+                    lambda literal: loops(windows, any_window(windows, literal), literal),
+                    lambda: loops(windows, any_window(windows, 0), 0),
                 ),
             )  # fmt: skip
 
