@@ -181,13 +181,7 @@ def _lane_dots(  # type: ignore[no-untyped-def]
         low = builder.select(is_short, _INT(0), builder.sub(_INT(side), tail))
         high = builder.select(is_short, tail, _INT(side))
         last = builder.select(is_short, _INT(0), builder.sub(cols, _INT(side)))
-        inside = ir.Constant(ir.VectorType(ir.IntType(1), side), ir.Undefined)
-        for lane in range(side):
-            bit = builder.and_(
-                builder.icmp_signed("<=", low, _INT(lane)),
-                builder.icmp_signed("<", _INT(lane), high),
-            )
-            inside = builder.insert_element(inside, bit, ir.IntType(32)(lane))
+        inside = builder.and_(emitter.from_lane(low), builder.not_(emitter.from_lane(high)))
         has_tail = builder.icmp_signed("<", _INT(0), tail)
 
         def emit(count: int) -> None:

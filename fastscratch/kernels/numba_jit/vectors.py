@@ -63,9 +63,17 @@ class Emitter:
         return self.builder.fadd(self.builder.fmul(a, b), c)
 
     def opaque(self, value: Any) -> Any:
-        """The same value, of which the optimiser knows nothing: what is added to it stays apart."""
+        """The same value, of which the optimiser knows nothing.
+
+        What is added to an address stays apart; a few zeros do not become a call of memset.
+        """
+        register = "r"
+        if isinstance(value.type, (ir.VectorType, ir.FloatType, ir.DoubleType)):
+            register = self.register
+        if register is None:
+            return value
         kind = ir.FunctionType(value.type, [value.type])
-        return self.builder.asm(kind, "", "=r,0", [value], side_effect=False)
+        return self.builder.asm(kind, "", f"={register},0", [value], side_effect=False)
 
     def in_order(self, value: Any) -> Any:
         """The same value, computed before anything that stands below is loaded.
@@ -334,6 +342,7 @@ def _fill_line(typing_context, dst, dst_start, count, value):  # type: ignore[no
         pointer = pointers(context, builder, signature)
         dst = builder.gep(pointer(0, dst), [dst_start])
         emitter = Emitter(builder, signature.args[0].dtype, VECTOR_BYTES, False)
+        value = emitter.opaque(value)
         full = emitter.splat(value)
 
         def vector(i: Any) -> None:
@@ -364,7 +373,7 @@ def _clear_vector(typing_context, dst, dst_start):  # type: ignore[no-untyped-de
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         dst = builder.gep(pointers(context, builder, signature)(0, arguments[0]), [arguments[1]])
         emitter = Emitter(builder, signature.args[0].dtype, VECTOR_BYTES, False)
-        emitter.store(ir.Constant(emitter.vector, [0.0] * emitter.lanes), dst, 0)
+        emitter.store(emitter.opaque(emitter.zero), dst, 0)
         return context.get_dummy_value()
 
     return types.void(dst, types.intp), generate
