@@ -38,6 +38,7 @@ import numpy as np
 import threadpoolctl
 
 import fastscratch as fs
+from fastscratch.dispatch.choose import candidates as able_to_run
 from fastscratch.dispatch.machine import processor_name, usable_processors
 from fastscratch.kernels import cython_ext
 from fastscratch.kernels.catalogue import OPS
@@ -93,14 +94,9 @@ def candidates(
 ) -> dict[str, Call]:
     """What is to be timed, by name."""
     call = call_of(problem, arrays)
-    names = list(fs.available_backends())
-    if options.algorithms:
-        names = [
-            entry.name
-            for entry in OPS[problem.op].implementations
-            if entry.backend in names and (entry.supports is None or entry.supports(problem))
-        ]
-    calls: dict[str, Call] = {name: partial(call, backend=name) for name in names}
+    able = [entry for entry, reason in able_to_run(problem) if not reason]
+    names = [entry.name if options.algorithms else entry.backend for entry in able]
+    calls: dict[str, Call] = {name: partial(call, backend=name) for name in dict.fromkeys(names)}
     if options.torch:
         judge = torch_call(problem, arrays, num_threads)
         if judge:

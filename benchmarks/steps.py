@@ -33,6 +33,7 @@ from compare import time_calls
 import fastscratch as fs
 from fastscratch.dispatch import reuse_buffers, single_blas_thread
 from fastscratch.dispatch.machine import processor_name, usable_processors
+from fastscratch.kernels.catalogue import BACKENDS, backend_reason
 from fastscratch.layers import (
     BatchNorm,
     Conv2d,
@@ -96,10 +97,11 @@ MODELS = {
 
 
 def main() -> int:
+    there = [name for name in BACKENDS if not backend_reason(name)]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="", help="only networks whose name holds this")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, usable_processors()])
-    parser.add_argument("--backends", nargs="+", default=list(fs.available_backends()))
+    parser.add_argument("--backends", nargs="+", default=there)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--no-torch", action="store_true", help="without PyTorch beside them")
     parser.add_argument("--parts", action="store_true", help="time by operation, without PyTorch")

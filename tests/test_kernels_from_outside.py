@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -114,6 +115,28 @@ def test_it_is_chosen_when_it_wins(package):
     lines = run("-c", CHOSEN.format(problem=problem, name=name)).splitlines()
     assert lines[0] != name
     assert lines[1:] == [name, "the fastest measured here"]
+    # What was measured of an installed package's kernel lasts.
+    code = f"import fastscratch as fs; fs.set_num_threads(1); print(fs.explain({problem!r}))"
+    assert f"runs on {name}, 1 thread: the fastest measured here" in run("-c", code)
+
+
+@pytest.mark.parametrize(
+    ("record", "package"),
+    [
+        (None, "kernels 1.2"),
+        ('{"url": "file:///kernels", "dir_info": {}}', "kernels 1.2"),
+        ('{"url": "file:///kernels", "dir_info": {"editable": true}}', ""),  # may change any time
+    ],
+)
+def test_a_package_registers_under_its_version(monkeypatch, record, package):
+    seen = []
+    entry = Entry("a", lambda: seen.append(outside.registering_package()))
+    entry.dist = SimpleNamespace(name="kernels", version="1.2", read_text=lambda name: record)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [entry])
+    monkeypatch.setattr(outside, "_asked", False)
+    outside.register_installed()
+    assert seen == [package]
+    assert outside.registering_package() == ""
 
 
 class Entry:

@@ -190,7 +190,7 @@ def _times(
 
     def known() -> Times:
         times = own_table().find(problem, at_most)
-        return {entry.name: times[entry.name] for entry in entries if entry.name in times}
+        return {entry.name: times[entry.key] for entry in entries if entry.key in times}
 
     if tuning and len(known()) < len(entries):
         entries = [entry for entry in entries if _is_there(entry)]
@@ -203,7 +203,8 @@ def _times(
                     )
                     for entry in entries
                 ])  # fmt: skip
-                own_table().add(problem, at_most, found)
+                keys = {entry.name: entry.key for entry in entries}
+                own_table().add(problem, at_most, {keys[name]: found[name] for name in found})
                 ranked = sorted(found.items(), key=itemgetter(1))
                 texts = [f"{name} {1e3 * seconds:.3f} ms" for name, seconds in ranked]
                 _tuning_log.info("%s, threads %d: %s", problem, at_most, ", ".join(texts))

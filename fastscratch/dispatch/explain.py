@@ -32,7 +32,7 @@ class Explanation:
         Every implementation of the operation, with the reason why it cannot run ("" if it can).
     times : mapping of str to float
         Seconds of a call, of those that were measured on this machine and may run here.
-    not_unasked : tuple of str
+    by_name_only : tuple of str
         Those that are only chosen by name here: they round more than ``accuracy(...)`` allows.
     """
 
@@ -42,7 +42,7 @@ class Explanation:
     num_threads: int
     candidates: tuple[tuple[str, str], ...]
     times: Mapping[str, float] = field(default_factory=dict)
-    not_unasked: tuple[str, ...] = ()
+    by_name_only: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         threads = f"{self.num_threads} thread" + ("s" if self.num_threads > 1 else "")
@@ -50,7 +50,7 @@ class Explanation:
         for name, reason in self.candidates:
             mark = "*" if name == self.implementation else "-"
             time = f", {1e3 * self.times[name]:.3f} ms" if name in self.times else ""
-            can = "can run it, where it is named" if name in self.not_unasked else "can run it"
+            can = "can run it, where it is named" if name in self.by_name_only else "can run it"
             lines.append(f"  {mark} {name}: {reason or can}{time}")
         return "\n".join(lines)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from fastscratch.dispatch.outside import register_installed
+from fastscratch.dispatch.outside import register_installed, registering_package
 from fastscratch.dispatch.settings import forget_plans
 from fastscratch.dispatch.tuning_table import forget_times
 from fastscratch.kernels import catalogue
@@ -73,8 +73,10 @@ def register_kernel(
     array([[2.]])
     >>> fs.unregister_kernel("dense_forward", "mine")
     """
-    catalogue.add_implementation(op, function, name, supports)
-    forget_times(name)  # whatever had the name before
+    package = registering_package()
+    catalogue.add_implementation(op, function, name, supports, package)
+    if not package:
+        forget_times(name)  # of whatever had the name before
     forget_plans()
 
 

@@ -28,13 +28,13 @@ import numpy as np
 from fastscratch.dispatch import machine
 from fastscratch.errors import DataError, warn_once
 from fastscratch.files import cache_folder, written_whole
-from fastscratch.kernels.catalogue import BACKENDS
+from fastscratch.kernels.catalogue import BACKENDS, OPS
 from fastscratch.kernels.problem import ElementsProblem, Problem
 
 FORMAT, VERSION = "fastscratch tuning", 1
 
 Times = dict[str, float]
-"""Seconds of a call, by implementation."""
+"""Seconds of a call, by implementation: its key, which holds a package's version."""
 Table = dict[str, dict[str, Times]]
 """Times by problem and number of threads (as text, as JSON has it)."""
 
@@ -115,16 +115,19 @@ class TuningTable:
         self.path.unlink(missing_ok=True)
 
     def lasting(self) -> Table:
-        """The times that another process can use: those of the built-in implementations.
+        """The times that another process can use: of built-in kernels, and of installed packages'.
 
-        A kernel from outside may be another one under the same name tomorrow.
+        A kernel that was registered by hand may be another one under the same name tomorrow.
         """
+        packaged = {
+            entry.key for spec in OPS.values() for entry in spec.implementations if entry.package
+        }
         return {
             problem: {
                 threads: {
                     name: seconds
                     for name, seconds in times.items()
-                    if name.partition(":")[0] in BACKENDS
+                    if name.partition(":")[0] in BACKENDS or name in packaged
                 }
                 for threads, times in by_threads.items()
             }
@@ -152,6 +155,7 @@ class TuningTable:
 
 
 _own: TuningTable | None = None
+_reading = threading.Lock()
 
 
 def forget_times(name: str) -> None:
@@ -163,9 +167,10 @@ def forget_times(name: str) -> None:
 def own_table() -> TuningTable:
     """The times of this machine and installation; read when they are first asked for."""
     global _own
-    if _own is None:
-        _own = TuningTable()
-    return _own
+    with _reading:
+        if _own is None:
+            _own = TuningTable()
+        return _own
 
 
 def merge(table: Table, other: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:

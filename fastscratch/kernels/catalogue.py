@@ -43,7 +43,8 @@ Kernel = Callable[..., None]
 class Implementation:
     """One implementation of an operation: a name, and how to get at the function.
 
-    ``algorithm`` is None for the direct one, which serves every problem.
+    ``algorithm`` is None for the direct one, which serves every problem. ``package`` is the name
+    and version of the installed package that a kernel from outside comes with.
     """
 
     op: str
@@ -52,6 +53,12 @@ class Implementation:
     function: Kernel | None = None
     supports: Callable[[Problem], bool] | None = None
     algorithm: Algorithm | None = None
+    package: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name by which its measured times are kept, which another version does not have."""
+        return f"{self.name} ({self.package})" if self.package else self.name
 
     @property
     def backend(self) -> str:
@@ -180,8 +187,9 @@ def backend_reason(name: str) -> str:
 
 
 def add_implementation(
-    op: str, function: Kernel, name: str, supports: Callable[[Problem], bool] | None = None
-) -> Implementation:
+    op: str, function: Kernel, name: str, supports: Callable[[Problem], bool] | None = None,
+    package: str = "",
+) -> Implementation:  # fmt: skip
     """Put a kernel from outside on the list, behind the reference."""
     spec = find_op(op)
     if not callable(function):
@@ -197,7 +205,7 @@ def add_implementation(
             f"register_kernel: {name!r} is written for kernel contract {abi}, this is {KERNEL_ABI}"
         )
     _check_signature(spec, function)
-    implementation = Implementation(op, name, function=function, supports=supports)
+    implementation = Implementation(op, name, function=function, supports=supports, package=package)
     remove_implementation(op, name)
     spec.implementations.append(implementation)
     return implementation

@@ -46,7 +46,7 @@ assert [value for value, _ in there] == [value for value, _ in here], (here, the
 print({{threads for _, threads in here}}, {{threads for _, threads in there}})
 """
 
-BOTH = [backend for backend in ("cython", "numba")]
+BOTH = ("cython", "numba")
 
 
 def prepare(tmp_path, backend):

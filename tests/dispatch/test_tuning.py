@@ -3,6 +3,7 @@
 import importlib
 import logging
 import threading
+from unittest import mock
 
 import numpy as np
 import pytest

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from fastscratch import errors
 from fastscratch.dispatch import tuning_table
 from fastscratch.dispatch.tuning_table import TuningTable, key_of, read_table, write_table
 from fastscratch.errors import DataError, FallbackWarning
+from fastscratch.kernels.catalogue import OPS, Implementation
 from fastscratch.kernels.problem import parse_problem
 
 PROBLEM = parse_problem("dense_forward:f32:n100i784:o50")
@@ -58,6 +60,20 @@ def test_kernels_from_outside_are_not_kept(path):
     assert "mine" not in TuningTable(path).find(PROBLEM, 2)
     table.forget("mine")
     assert table.find(PROBLEM, 2) == {"cython": 1e-3}
+
+
+def test_kernels_of_installed_packages_are_kept_by_version(path, monkeypatch):
+    spec = OPS[PROBLEM.op]
+
+    def packaged(version):
+        entry = Implementation(spec.name, "mine", function=print, package=f"kernels {version}")
+        monkeypatch.setitem(OPS, spec.name, replace(spec, implementations=[entry]))
+        return entry.key
+
+    old = packaged("1.0")
+    TuningTable(path).add(PROBLEM, 2, {"cython": 1e-3, old: 1e-4})
+    assert TuningTable(path).find(PROBLEM, 2) == {"cython": 1e-3, "mine (kernels 1.0)": 1e-4}
+    assert packaged("1.1") not in TuningTable(path).find(PROBLEM, 2)
 
 
 def test_clearing_removes_the_file(path):
