@@ -35,8 +35,8 @@ BUILD_INFO = "build_info.json"
 # Asks the processor, so it is compiled for any processor and stands outside the levels' folders.
 PROCESSOR_MODULE = "_processor"
 KERNEL_MODULES = (
-    "activations", "batch_norm", "conv2d", "conv2d_pool", "conv2d_winograd", "dense", "dropout",
-    "im2col", "losses", "optimizers", "pool2d", "scratch",
+    "activations", "batch_norm", "calls", "conv2d", "conv2d_pool", "conv2d_winograd", "dense",
+    "dropout", "im2col", "losses", "optimizers", "pool2d", "scratch",
 )  # fmt: skip
 
 # level: (bytes of a vector, compiler flags). The base flags are spelled out because some

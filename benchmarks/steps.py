@@ -33,6 +33,7 @@ from compare import time_calls
 import fastscratch as fs
 from fastscratch.dispatch import reuse_buffers, single_blas_thread
 from fastscratch.dispatch.machine import processor_name, usable_processors
+from fastscratch.dispatch.settings import forget_plans
 from fastscratch.kernels.catalogue import BACKENDS, backend_reason
 from fastscratch.layers import (
     BatchNorm,
@@ -48,7 +49,7 @@ from fastscratch.layers import (
 )
 from fastscratch.losses import SoftmaxCrossEntropy
 from fastscratch.models import MLP, SimpleConvNet
-from fastscratch.ops.plan import Plan
+from fastscratch.ops import plan
 from fastscratch.optimizers import SGD, Adam, FlatParameters, Momentum, Optimizer
 from fastscratch.training.step import update
 
@@ -309,24 +310,27 @@ class Spent:
 def timed_kernels() -> Any:
     """Every kernel that a plan calls reports its time."""
     spent = Spent()
-    plans: Any = Plan
-    plain = plans.kernel  # a slot
+    plans: Any = plan
+    make_plan = plans._make_plan
 
-    def timed(plan: Plan) -> Any:
-        kernel, key = plain.__get__(plan), str(plan.problem)
+    def timed(*arguments: Any) -> plan.Plan:
+        made = make_plan(*arguments)
+        key = str(made.problem)
 
         def run(*arguments: Any) -> None:
             start = time.perf_counter()
-            kernel(*arguments)
+            made.kernel(*arguments)
             spent.now[key] = spent.now.get(key, 0) + time.perf_counter() - start
 
-        return run
+        return made._replace(kernel=run)
 
-    plans.kernel = property(timed)
+    forget_plans()
+    plans._make_plan = timed
     try:
         yield spent
     finally:
-        plans.kernel = plain
+        plans._make_plan = make_plan
+        forget_plans()
 
 
 def line(row: dict[str, Any]) -> str:

@@ -166,7 +166,7 @@ def test_a_wheel_runs_where_no_compiler_is(checkout, tmp_path):
             for spec in OPS.values()
             for entry in spec.implementations
         }
-        for module in ("scratch", *modules):
+        for module in ("calls", "scratch", *modules):
             start = f"fastscratch/kernels/cython_ext/{level}/{module}."
             assert len([name for name in names if name.startswith(start)]) == 1
     # NumPy and the like come from this environment; fastscratch does not, for the copy comes first.

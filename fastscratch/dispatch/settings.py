@@ -86,14 +86,15 @@ class Settings:
 Block = _GeneratorContextManager[Settings]
 
 _process: Settings | None = None
-_context: ContextVar[Settings | None] = ContextVar("fastscratch_settings", default=None)
+context: ContextVar[Settings | None] = ContextVar("fastscratch_settings", default=None)
+"""The settings of the blocks that are open here."""
 _interned: dict[Settings, Settings] = {}
 _journals: WeakSet[Journal] = WeakSet()
 
 
 def current_settings() -> Settings:
     """The settings that hold here."""
-    return _context.get() or _process or _process_settings()
+    return context.get() or process_settings()
 
 
 def set_num_threads(num_threads: int) -> None:
@@ -119,10 +120,10 @@ def set_num_threads(num_threads: int) -> None:
     """
     global _process
     checked = check_num_threads(num_threads)
-    _process = _intern(replace(_process_settings(), num_threads=checked, plans={}))
-    inner = _context.get()
+    _process = _intern(replace(process_settings(), num_threads=checked, plans={}))
+    inner = context.get()
     if inner is not None:
-        _context.set(_intern(replace(inner, num_threads=checked, plans={})))
+        context.set(_intern(replace(inner, num_threads=checked, plans={})))
 
 
 def get_num_threads() -> int:
@@ -171,11 +172,11 @@ def keep_journal(journal: Journal) -> None:
 def changed(change: Callable[[Settings], dict[str, Any]]) -> Iterator[Settings]:
     """Hold other settings while the block runs: ``change`` gives what differs from the old ones."""
     old = current_settings()
-    token = _context.set(_intern(replace(old, plans={}, **change(old))))
+    token = context.set(_intern(replace(old, plans={}, **change(old))))
     try:
         yield current_settings()
     finally:
-        _context.reset(token)
+        context.reset(token)
 
 
 def _intern(settings: Settings) -> Settings:
@@ -185,7 +186,8 @@ def _intern(settings: Settings) -> Settings:
     return table.setdefault(settings, settings)
 
 
-def _process_settings() -> Settings:
+def process_settings() -> Settings:
+    """The settings that hold where no block is open."""
     global _process
     if _process is None:
         environment, file = read_environment(), read_file()

@@ -7,6 +7,7 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fastscratch.errors import ArgumentError, BackendUnavailableError
@@ -148,7 +149,7 @@ class OpSpec:
         """Names of all the kernel's positional arguments."""
         return (*self.array_names, *self.parameters, "num_threads")
 
-    @property
+    @cached_property
     def array_names(self) -> tuple[str, ...]:
         """Names of the kernel's arrays."""
         sample: Problem = WindowProblem(self.name, "f32", 1, 1, 1, 1, (1, 1), OC=1)

@@ -1,8 +1,10 @@
 """Activations and sums, element by element; gradients come from the activations' own outputs."""
 
+import functools
+
 from fastscratch.errors import ShapeError
-from fastscratch.kernels.problem import ElementsProblem
-from fastscratch.ops.plan import add_plan, as_input, dtype_name, find_plan, output
+from fastscratch.kernels.problem import ACTIVATION_OPS, SUM_OPS, ElementsProblem
+from fastscratch.ops.plan import call, dtype_name
 from fastscratch.types import Array
 
 
@@ -285,34 +287,17 @@ def tanh_backward(
 
 
 def _forward(op: str, x: Array, backend: str | None, out: Array | None) -> Array:
-    given = x
-    x = as_input(x, "x", op)
-    key = (op, x.shape, x.dtype, backend)
-    plan = find_plan(key) or add_plan(key, elements_problem(op, x=x), backend)
-    y = output(plan, "y", out, (given,))
-    plan.kernel(x, y, *plan.arguments)
+    (y,) = call(op, PROBLEMS[op], (x,), (), backend, (out,))
     return y
 
 
 def _backward(op: str, dout: Array, y: Array, backend: str | None, out: Array | None) -> Array:
-    given = (dout, y)
-    dout = as_input(dout, "dout", op)
-    y = as_input(y, "y", op)
-    key = (op, dout.shape, dout.dtype, y.shape, y.dtype, backend)
-    plan = find_plan(key) or add_plan(key, backward_problem(op, dout, y), backend)
-    dx = output(plan, "dx", out, given)
-    plan.kernel(dout, y, dx, *plan.arguments)
+    (dx,) = call(op, PROBLEMS[op], (dout, y), (), backend, (out,))
     return dx
 
 
 def _sum(op: str, x: Array, other: Array, backend: str | None, out: Array | None) -> Array:
-    given = (x, other)
-    x = as_input(x, "x", op)
-    other = as_input(other, "other", op)
-    key = (op, x.shape, x.dtype, other.shape, other.dtype, backend)
-    plan = find_plan(key) or add_plan(key, sum_problem(op, x, other), backend)
-    y = output(plan, "y", out, given)
-    plan.kernel(x, other, y, *plan.arguments)
+    (y,) = call(op, PROBLEMS[op], (x, other), (), backend, (out,))
     return y
 
 
@@ -331,16 +316,23 @@ def elements_problem(op: str, **arrays: Array) -> ElementsProblem:
     return ElementsProblem(op, dtype, first.shape)
 
 
-def forward_problem(op: str, x: Array) -> ElementsProblem:
+def _forward_problem(op: str, x: Array) -> ElementsProblem:
     """The problem that an activation poses."""
     return elements_problem(op, x=x)
 
 
-def backward_problem(op: str, dout: Array, y: Array) -> ElementsProblem:
+def _backward_problem(op: str, dout: Array, y: Array) -> ElementsProblem:
     """The problem that an activation's gradient poses."""
     return elements_problem(op, dout=dout, y=y)
 
 
-def sum_problem(op: str, x: Array, other: Array) -> ElementsProblem:
+def _sum_problem(op: str, x: Array, other: Array) -> ElementsProblem:
     """The problem that a sum poses."""
     return elements_problem(op, x=x, other=other)
+
+
+PROBLEMS = {
+    op: functools.partial(_forward_problem if op.endswith("forward") else _backward_problem, op)
+    for op in ACTIVATION_OPS
+} | {op: functools.partial(_sum_problem, op) for op in SUM_OPS}
+"""The problem that a call of each operation poses, its arguments checked."""

@@ -2,11 +2,9 @@
 
 import math
 
-import numpy as np
-
 from fastscratch.errors import ShapeError
 from fastscratch.kernels.problem import ChannelsProblem
-from fastscratch.ops.plan import Plan, add_plan, as_input, dtype_name, find_plan, output
+from fastscratch.ops.plan import call, dtype_name
 from fastscratch.types import Array
 
 
@@ -63,7 +61,10 @@ def batch_norm_forward(
     >>> y.round(3), mean, var
     (array([[-1., -1.], [ 1.,  1.]]), array([ 2., 20.]), array([  1., 100.]))
     """
-    return _forward("batch_norm_forward", x, gamma, beta, eps, backend, out)
+    y, mean, var = call(
+        "batch_norm_forward", forward_problem, (x, gamma, beta), (), backend, (out,), (eps,)
+    )
+    return y, mean, var
 
 
 def batch_norm_relu_forward(
@@ -109,26 +110,11 @@ def batch_norm_relu_forward(
     >>> y.round(3)
     array([[0., 0.], [1., 1.]])
     """
-    return _forward("batch_norm_relu_forward", x, gamma, beta, eps, backend, out)
-
-
-def _forward(
-    op: str, x: Array, gamma: Array, beta: Array, eps: float, backend: str | None,
-    out: Array | None,
-) -> tuple[Array, Array, Array]:  # fmt: skip
-    given = (x, gamma, beta)
-    x, gamma, beta = (
-        as_input(x, "x", op), as_input(gamma, "gamma", op), as_input(beta, "beta", op)
+    y, mean, var = call(
+        "batch_norm_relu_forward", relu_forward_problem, (x, gamma, beta), (), backend, (out,),
+        (eps,),
     )  # fmt: skip
-    key = (op, x.shape, x.dtype, _key(gamma), _key(beta), backend)
-    plan = find_plan(key) or add_plan(
-        key, _problem(op, {"x": x}, {"gamma": gamma, "beta": beta}), backend
-    )
-    shape = plan.outputs["y"][0]
-    y = output(plan, "y", _in_channels(out, x, shape), given)
-    mean, var = output(plan, "mean", None, ()), output(plan, "var", None, ())
-    plan.kernel(x.reshape(shape), gamma, beta, np.array([eps]), y, mean, var, *plan.arguments)
-    return (y.reshape(x.shape) if out is None else out), mean, var
+    return y, mean, var
 
 
 def batch_norm_inference(
@@ -174,17 +160,11 @@ def batch_norm_inference(
     >>> batch_norm_inference(np.array([[5.0]]), 2 * one, one, 3 * one, 4 * one).round(3)
     array([[3.]])
     """
-    op = "batch_norm_inference"
-    given = (x, gamma, beta, mean, var)
-    x = as_input(x, "x", op)
-    gamma, beta = as_input(gamma, "gamma", op), as_input(beta, "beta", op)
-    mean, var = as_input(mean, "mean", op), as_input(var, "var", op)
-    key = (op, x.shape, x.dtype, _key(gamma), _key(beta), _key(mean), _key(var), backend)
-    plan = find_plan(key) or add_plan(key, inference_problem(x, gamma, beta, mean, var), backend)
-    shape = plan.outputs["y"][0]
-    y = output(plan, "y", _in_channels(out, x, shape), given)
-    plan.kernel(x.reshape(shape), gamma, beta, mean, var, np.array([eps]), y, *plan.arguments)
-    return y.reshape(x.shape) if out is None else out
+    (y,) = call(
+        "batch_norm_inference", inference_problem, (x, gamma, beta, mean, var), (), backend,
+        (out,), (eps,),
+    )  # fmt: skip
+    return y
 
 
 def batch_norm_backward(
@@ -238,16 +218,11 @@ def batch_norm_backward(
     >>> np.abs(dx).round(3), dgamma.round(3), dbeta
     (array([[0.], [0.]]), array([1.]), array([3.]))
     """
-    op = "batch_norm_backward"
-    given = (dout, x, gamma, mean, var)
-    dout, x = as_input(dout, "dout", op), as_input(x, "x", op)
-    gamma = as_input(gamma, "gamma", op)
-    mean, var = as_input(mean, "mean", op), as_input(var, "var", op)
-    key = (
-        op, dout.shape, dout.dtype, x.shape, x.dtype, _key(gamma), _key(mean), _key(var), backend
+    dx, dgamma, dbeta = call(
+        "batch_norm_backward", backward_problem, (dout, x, gamma, mean, var), (), backend,
+        (out, gamma_out, beta_out), (eps,),
     )  # fmt: skip
-    plan = find_plan(key) or add_plan(key, backward_problem(dout, x, gamma, mean, var), backend)
-    return _backward(plan, (dout, x), gamma, mean, var, eps, given, out, gamma_out, beta_out)
+    return dx, dgamma, dbeta
 
 
 def batch_norm_relu_backward(
@@ -302,35 +277,11 @@ def batch_norm_relu_backward(
     >>> dgamma.round(3), dbeta
     (array([1.]), array([1.]))
     """
-    op = "batch_norm_relu_backward"
-    given = (dout, y, x, gamma, mean, var)
-    dout, y, x = as_input(dout, "dout", op), as_input(y, "y", op), as_input(x, "x", op)
-    gamma = as_input(gamma, "gamma", op)
-    mean, var = as_input(mean, "mean", op), as_input(var, "var", op)
-    key = (
-        op, dout.shape, dout.dtype, y.shape, y.dtype, x.shape, x.dtype, _key(gamma), _key(mean),
-        _key(var), backend,
+    dx, dgamma, dbeta = call(
+        "batch_norm_relu_backward", relu_backward_problem, (dout, y, x, gamma, mean, var), (),
+        backend, (out, gamma_out, beta_out), (eps,),
     )  # fmt: skip
-    plan = find_plan(key) or add_plan(
-        key, relu_backward_problem(dout, y, x, gamma, mean, var), backend
-    )
-    return _backward(plan, (dout, y, x), gamma, mean, var, eps, given, out, gamma_out, beta_out)
-
-
-def _backward(
-    plan: Plan, batches: tuple[Array, ...], gamma: Array, mean: Array, var: Array, eps: float,
-    given: tuple[Array, ...], out: Array | None, gamma_out: Array | None, beta_out: Array | None,
-) -> tuple[Array, Array, Array]:  # fmt: skip
-    x = batches[-1]
-    shape = plan.outputs["dx"][0]
-    dx = output(plan, "dx", _in_channels(out, x, shape), given)
-    dgamma = output(plan, "dgamma", gamma_out, (*given, dx))
-    dbeta = output(plan, "dbeta", beta_out, (*given, dx, dgamma))
-    plan.kernel(
-        *(batch.reshape(shape) for batch in batches), gamma, mean, var, np.array([eps]), dx,
-        dgamma, dbeta, *plan.arguments,
-    )  # fmt: skip
-    return (dx.reshape(x.shape) if out is None else out), dgamma, dbeta
+    return dx, dgamma, dbeta
 
 
 def forward_problem(x: Array, gamma: Array, beta: Array) -> ChannelsProblem:
@@ -389,14 +340,3 @@ def _problem(op: str, batches: dict[str, Array], vectors: dict[str, Array]) -> C
                 f"{vector.shape}"
             )
     return ChannelsProblem(op, dtype, N, C, math.prod(first.shape[2:]))
-
-
-def _key(array: Array) -> tuple[tuple[int, ...], np.dtype[np.floating]]:
-    return array.shape, array.dtype
-
-
-def _in_channels(out: Array | None, x: Array, shape: tuple[int, ...]) -> Array | None:
-    """The caller's ``out`` as the kernel takes it; one that does not fit is left to `output`."""
-    if isinstance(out, np.ndarray) and out.shape == x.shape and out.flags.c_contiguous:
-        return out.reshape(shape)
-    return out

@@ -8,14 +8,12 @@ from fastscratch.errors import ShapeError
 from fastscratch.kernels.geometry import as_padding, as_pair
 from fastscratch.kernels.problem import WindowProblem
 from fastscratch.ops.plan import (
-    add_plan,
     as_input,
     as_shape,
+    call,
     dtype_name,
     expect_dims,
-    find_plan,
     fitted,
-    output,
     rounding_of,
 )
 from fastscratch.types import Array, IntOrPair, PaddingLike, Rounding
@@ -95,24 +93,10 @@ def conv2d_forward(
     >>> conv2d_forward(x, weight, padding="same").shape
     (1, 1, 4, 4)
     """
-    given = (x, weight, bias)
-    x = as_input(x, "x", "conv2d_forward")
-    weight = as_input(weight, "weight", "conv2d_forward")
-    key = (
-        "conv2d_forward", x.shape, x.dtype, weight.shape, weight.dtype, stride, padding,
-        dilation, groups, rounding, backend,
+    (y,) = call(
+        "conv2d_forward", forward_problem, (x, weight, bias),
+        (stride, padding, dilation, groups, rounding), backend, (out,),
     )  # fmt: skip
-    plan = find_plan(key) or add_plan(
-        key, forward_problem(x, weight, None, stride, padding, dilation, groups, rounding), backend
-    )
-    if bias is None:
-        bias = plan.zeros
-    else:
-        bias = as_input(bias, "bias", "conv2d_forward")
-        if bias.shape != weight.shape[:1] or bias.dtype != x.dtype:
-            check_bias("conv2d_forward", bias, x, weight.shape[0])
-    y = output(plan, "y", out, given)
-    plan.kernel(x, weight, bias, y, *plan.arguments)
     return y
 
 
@@ -165,22 +149,10 @@ def conv2d_backward_input(
            [2., 4., 2.],
            [1., 2., 1.]])
     """
-    given = (dout, weight)
-    dout = as_input(dout, "dout", "conv2d_backward_input")
-    weight = as_input(weight, "weight", "conv2d_backward_input")
-    key = (
-        "conv2d_backward_input", dout.shape, dout.dtype, weight.shape, weight.dtype, input_shape,
-        stride, padding, dilation, groups, rounding, backend,
+    (dx,) = call(
+        "conv2d_backward_input", backward_input_problem, (dout, weight),
+        (input_shape, stride, padding, dilation, groups, rounding), backend, (out,),
     )  # fmt: skip
-    plan = find_plan(key) or add_plan(
-        key,
-        backward_input_problem(
-            dout, weight, input_shape, stride, padding, dilation, groups, rounding
-        ),
-        backend,
-    )
-    dx = output(plan, "dx", out, given)
-    plan.kernel(dout, weight, dx, *plan.arguments)
     return dx
 
 
@@ -236,21 +208,10 @@ def conv2d_backward_weight(
     array([[ 8., 12.],
            [20., 24.]])
     """
-    given = (dout, x)
-    dout = as_input(dout, "dout", "conv2d_backward_weight")
-    x = as_input(x, "x", "conv2d_backward_weight")
-    key = (
-        "conv2d_backward_weight", dout.shape, dout.dtype, x.shape, x.dtype, kernel_size, stride,
-        padding, dilation, groups, rounding, backend,
+    dw, _ = call(
+        "conv2d_backward_weight", backward_weight_problem, (dout, x),
+        (kernel_size, stride, padding, dilation, groups, rounding), backend, (out, bias_out),
     )  # fmt: skip
-    plan = find_plan(key) or add_plan(
-        key,
-        backward_weight_problem(dout, x, kernel_size, stride, padding, dilation, groups, rounding),
-        backend,
-    )
-    dw = output(plan, "dw", out, given)
-    db = output(plan, "db", bias_out, (*given, dw))
-    plan.kernel(dout, x, dw, db, *plan.arguments)
     return dw
 
 

@@ -7,15 +7,7 @@ from fastscratch.kernels.catalogue import OPS
 from fastscratch.kernels.geometry import argmax_dtype, as_pair
 from fastscratch.kernels.problem import WindowProblem
 from fastscratch.ops.conv2d import check_bias, check_groups, conv_problem
-from fastscratch.ops.plan import (
-    add_plan,
-    as_input,
-    dtype_name,
-    expect_dims,
-    find_plan,
-    fitted,
-    output,
-)
+from fastscratch.ops.plan import call, dtype_name, expect_dims, fitted, pair
 from fastscratch.types import Array, IntOrPair, PaddingLike, Rounding
 
 _FORWARD = "conv2d_relu_max_pool2d_forward"
@@ -76,28 +68,11 @@ def conv2d_relu_max_pool2d_forward(
     >>> conv2d_relu_max_pool2d_forward(x, np.ones((1, 1, 2, 2)), pool=2)
     (array([[[[24.]]]]), array([[[[3]]]], dtype=uint8))
     """
-    given = (x, weight, bias)
-    x = as_input(x, "x", _FORWARD)
-    weight = as_input(weight, "weight", _FORWARD)
-    key = (
-        _FORWARD, x.shape, x.dtype, weight.shape, weight.dtype, pool, stride, padding, dilation,
-        groups, rounding, backend,
+    y, argmax = call(
+        _FORWARD, pool_forward_problem, (x, weight, bias),
+        (pool, stride, padding, dilation, groups, rounding), backend,
+        pair(out, _FORWARD, "(y, argmax)"),
     )  # fmt: skip
-    plan = find_plan(key) or add_plan(
-        key,
-        pool_forward_problem(x, weight, None, pool, stride, padding, dilation, groups, rounding),
-        backend,
-    )
-    if bias is None:
-        bias = plan.zeros
-    else:
-        bias = as_input(bias, "bias", _FORWARD)
-        if bias.shape != weight.shape[:1] or bias.dtype != x.dtype:
-            check_bias(_FORWARD, bias, x, weight.shape[0])
-    first, second = (None, None) if out is None else out
-    y = output(plan, "y", first, given)
-    argmax = output(plan, "argmax", second, (*given, y))
-    plan.kernel(x, weight, bias, y, argmax, *plan.arguments)
     return y, argmax
 
 
@@ -161,25 +136,10 @@ def conv2d_relu_max_pool2d_backward_weight(
     array([[4., 5.],
            [7., 8.]])
     """
-    given = (dout, y, argmax, x)
-    dout = as_input(dout, "dout", _BACKWARD)
-    y = as_input(y, "y", _BACKWARD)
-    argmax = as_input(argmax, "argmax", _BACKWARD)
-    x = as_input(x, "x", _BACKWARD)
-    key = (
-        _BACKWARD, dout.shape, dout.dtype, y.shape, y.dtype, argmax.shape, argmax.dtype, x.shape,
-        x.dtype, kernel_size, pool, stride, padding, dilation, groups, rounding, backend,
+    dw, _ = call(
+        _BACKWARD, pool_backward_problem, (dout, y, argmax, x),
+        (kernel_size, pool, stride, padding, dilation, groups, rounding), backend, (out, bias_out),
     )  # fmt: skip
-    plan = find_plan(key) or add_plan(
-        key,
-        pool_backward_problem(
-            dout, y, argmax, x, kernel_size, pool, stride, padding, dilation, groups, rounding
-        ),
-        backend,
-    )
-    dw = output(plan, "dw", out, given)
-    db = output(plan, "db", bias_out, (*given, dw))
-    plan.kernel(dout, y, argmax, x, dw, db, *plan.arguments)
     return dw
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from fastscratch.errors import ShapeError
 from fastscratch.kernels.problem import DenseProblem
 from fastscratch.ops.conv2d import check_bias
-from fastscratch.ops.plan import add_plan, as_input, dtype_name, expect_dims, find_plan, output
+from fastscratch.ops.plan import as_input, call, dtype_name, expect_dims
 from fastscratch.types import Array
 
 
@@ -56,19 +56,7 @@ def dense_forward(
     >>> dense_forward(np.array([[1.0, 2.0]]), weight)
     array([[ 5., 11., 17.]])
     """
-    given = (x, weight, bias)
-    x = as_input(x, "x", "dense_forward")
-    weight = as_input(weight, "weight", "dense_forward")
-    key = ("dense_forward", x.shape, x.dtype, weight.shape, weight.dtype, backend)
-    plan = find_plan(key) or add_plan(key, forward_problem(x, weight, None), backend)
-    if bias is None:
-        bias = plan.zeros
-    else:
-        bias = as_input(bias, "bias", "dense_forward")
-        if bias.shape != weight.shape[1:] or bias.dtype != x.dtype:
-            check_bias("dense_forward", bias, x, weight.shape[1])
-    y = output(plan, "y", out, given)
-    plan.kernel(x, weight, bias, y, *plan.arguments)
+    (y,) = call("dense_forward", forward_problem, (x, weight, bias), (), backend, (out,))
     return y
 
 
@@ -103,13 +91,9 @@ def dense_backward_input(
     >>> dense_backward_input(np.array([[1.0, 1.0]]), np.array([[1.0, 2.0], [3.0, 4.0]]))
     array([[3., 7.]])
     """
-    given = (dout, weight)
-    dout = as_input(dout, "dout", "dense_backward_input")
-    weight = as_input(weight, "weight", "dense_backward_input")
-    key = ("dense_backward_input", dout.shape, dout.dtype, weight.shape, weight.dtype, backend)
-    plan = find_plan(key) or add_plan(key, backward_input_problem(dout, weight), backend)
-    dx = output(plan, "dx", out, given)
-    plan.kernel(dout, weight, dx, *plan.arguments)
+    (dx,) = call(
+        "dense_backward_input", backward_input_problem, (dout, weight), (), backend, (out,)
+    )
     return dx
 
 
@@ -151,14 +135,9 @@ def dense_backward_weight(
     >>> dense_backward_weight(np.array([[1.0, 2.0]]), np.array([[3.0], ]))
     array([[3., 6.]])
     """
-    given = (dout, x)
-    dout = as_input(dout, "dout", "dense_backward_weight")
-    x = as_input(x, "x", "dense_backward_weight")
-    key = ("dense_backward_weight", dout.shape, dout.dtype, x.shape, x.dtype, backend)
-    plan = find_plan(key) or add_plan(key, backward_weight_problem(dout, x), backend)
-    dw = output(plan, "dw", out, given)
-    db = output(plan, "db", bias_out, (*given, dw))
-    plan.kernel(dout, x, dw, db, *plan.arguments)
+    dw, _ = call(
+        "dense_backward_weight", backward_weight_problem, (dout, x), (), backend, (out, bias_out)
+    )
     return dw
 
 

@@ -1,12 +1,10 @@
 """Dropout whose mask is a function of a key and an element's place, so that none is stored."""
 
-import numpy as np
-
 from fastscratch.errors import ArgumentError, DtypeError, ShapeError
 from fastscratch.kernels.arrays import LABELS
 from fastscratch.kernels.problem import ElementsProblem
 from fastscratch.ops.activations import elements_problem
-from fastscratch.ops.plan import add_plan, as_input, find_plan, output
+from fastscratch.ops.plan import call
 from fastscratch.types import Array
 
 
@@ -63,7 +61,10 @@ def dropout_forward(
     >>> dropout_forward(np.ones(8), np.array([1, 2]))
     array([0., 0., 2., 2., 2., 0., 2., 0.])
     """
-    return _drop("dropout_forward", "x", "y", x, key, ratio, backend, out)
+    op = "dropout_forward"
+    _check_ratio(op, ratio)
+    (y,) = call(op, forward_problem, (x, key), (), backend, (out,), (ratio,))
+    return y
 
 
 def dropout_backward(
@@ -105,23 +106,10 @@ def dropout_backward(
     >>> dropout_backward(np.ones(3), np.array([1, 2]))
     array([0., 0., 2.])
     """
-    return _drop("dropout_backward", "dout", "dx", dout, key, ratio, backend, out)
-
-
-def _drop(
-    op: str, source_name: str, target_name: str, source: Array, key: Array, ratio: float,
-    backend: str | None, out: Array | None,
-) -> Array:  # fmt: skip
-    given = (source, key)
-    source = as_input(source, source_name, op)
-    key = as_input(key, "key", op)
-    if not 0 <= ratio < 1:
-        raise ArgumentError(f"{op}: ratio must be in [0, 1), got {ratio!r}")
-    call = (op, source.shape, source.dtype, key.shape, key.dtype, backend)
-    plan = find_plan(call) or add_plan(call, _problem(op, source_name, source, key), backend)
-    target = output(plan, target_name, out, given)
-    plan.kernel(source, key, np.array([ratio], np.float64), target, *plan.arguments)
-    return target
+    op = "dropout_backward"
+    _check_ratio(op, ratio)
+    (dx,) = call(op, backward_problem, (dout, key), (), backend, (out,), (ratio,))
+    return dx
 
 
 def forward_problem(x: Array, key: Array) -> ElementsProblem:
@@ -140,3 +128,8 @@ def _problem(op: str, name: str, source: Array, key: Array) -> ElementsProblem:
     if key.shape != (2,):
         raise ShapeError(f"{op}: key must have shape (2,), got {key.shape}")
     return elements_problem(op, **{name: source})
+
+
+def _check_ratio(op: str, ratio: float) -> None:
+    if not 0 <= ratio < 1:
+        raise ArgumentError(f"{op}: ratio must be in [0, 1), got {ratio!r}")

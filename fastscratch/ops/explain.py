@@ -9,8 +9,6 @@ from fastscratch.dispatch.explain import Explanation, explain_problem
 from fastscratch.errors import ArgumentError
 from fastscratch.kernels.catalogue import find_op
 from fastscratch.kernels.problem import (
-    ACTIVATION_OPS,
-    SUM_OPS,
     Problem,
     WindowProblem,
     parse_problem,
@@ -50,19 +48,7 @@ PROBLEMS: dict[str, tuple[Callable[..., Any], Callable[..., Problem]]] = {
     "dense_backward_weight": (dense.dense_backward_weight, dense.backward_weight_problem),
     "im2col": (im2col.im2col, im2col.im2col_problem),
     "col2im": (im2col.col2im, im2col.col2im_problem),
-    **{
-        op: (
-            getattr(activations, op),
-            functools.partial(
-                activations.forward_problem if "forward" in op else activations.backward_problem, op
-            ),
-        )
-        for op in ACTIVATION_OPS
-    },
-    **{
-        op: (getattr(activations, op), functools.partial(activations.sum_problem, op))
-        for op in SUM_OPS
-    },
+    **{op: (getattr(activations, op), problem) for op, problem in activations.PROBLEMS.items()},
     "softmax_cross_entropy_forward": (
         losses.softmax_cross_entropy_forward,
         losses.forward_problem,

@@ -5,16 +5,7 @@ from typing import Any
 from fastscratch.errors import ShapeError
 from fastscratch.kernels.geometry import as_padding, as_pair
 from fastscratch.kernels.problem import WindowProblem
-from fastscratch.ops.plan import (
-    add_plan,
-    as_input,
-    as_shape,
-    dtype_name,
-    expect_dims,
-    find_plan,
-    fitted,
-    output,
-)
+from fastscratch.ops.plan import as_shape, call, dtype_name, expect_dims, fitted
 from fastscratch.types import Array, IntOrPair, PaddingLike
 
 
@@ -64,14 +55,9 @@ def im2col(
     >>> im2col(np.zeros((10, 3, 7, 7)), 5).shape
     (90, 75)
     """
-    given = (x,)
-    x = as_input(x, "x", "im2col")
-    key = ("im2col", x.shape, x.dtype, kernel_size, stride, padding, dilation, backend)
-    plan = find_plan(key) or add_plan(
-        key, im2col_problem(x, kernel_size, stride, padding, dilation), backend
+    (columns,) = call(
+        "im2col", im2col_problem, (x,), (kernel_size, stride, padding, dilation), backend, (out,)
     )
-    columns = output(plan, "columns", out, given)
-    plan.kernel(x, columns, *plan.arguments)
     return columns
 
 
@@ -117,17 +103,10 @@ def col2im(
            [2., 4., 2.],
            [1., 2., 1.]])
     """
-    given = (columns,)
-    columns = as_input(columns, "columns", "col2im")
-    key = (
-        "col2im", columns.shape, columns.dtype, input_shape, kernel_size, stride, padding,
-        dilation, backend,
+    (x,) = call(
+        "col2im", col2im_problem, (columns,),
+        (input_shape, kernel_size, stride, padding, dilation), backend, (out,),
     )  # fmt: skip
-    plan = find_plan(key) or add_plan(
-        key, col2im_problem(columns, input_shape, kernel_size, stride, padding, dilation), backend
-    )
-    x = output(plan, "x", out, given)
-    plan.kernel(columns, x, *plan.arguments)
     return x
 
 

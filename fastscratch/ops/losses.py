@@ -5,7 +5,7 @@ import numpy as np
 from fastscratch.errors import DtypeError, ShapeError
 from fastscratch.kernels.arrays import LABELS
 from fastscratch.kernels.problem import ChannelsProblem
-from fastscratch.ops.plan import add_plan, as_input, dtype_name, expect_dims, find_plan, output
+from fastscratch.ops.plan import as_input, call, dtype_name, expect_dims, pair
 from fastscratch.types import Array
 
 
@@ -53,15 +53,14 @@ def softmax_cross_entropy_forward(
     (array([[0.25, 0.75]]), array([0.28768207]))
     """
     op = "softmax_cross_entropy_forward"
-    given = (scores, labels)
-    scores = as_input(scores, "scores", op)
-    labels = _as_labels(labels, op)
-    key = (op, scores.shape, scores.dtype, labels.shape, backend)
-    plan = find_plan(key) or add_plan(key, forward_problem(scores, labels), backend)
-    first, second = (None, None) if out is None else out
-    probabilities = output(plan, "probabilities", first, given)
-    losses = output(plan, "losses", second, (*given, probabilities))
-    plan.kernel(scores, labels, probabilities, losses, *plan.arguments)
+    probabilities, losses = call(
+        op,
+        forward_problem,
+        (scores, _as_labels(labels, op)),
+        (),
+        backend,
+        pair(out, op, "(probabilities, losses)"),
+    )
     return probabilities, losses
 
 
@@ -99,20 +98,16 @@ def softmax_cross_entropy_backward(
     array([[ 0.25, -0.25]])
     """
     op = "softmax_cross_entropy_backward"
-    given = (probabilities, labels)
-    probabilities = as_input(probabilities, "probabilities", op)
-    labels = _as_labels(labels, op)
-    key = (op, probabilities.shape, probabilities.dtype, labels.shape, backend)
-    plan = find_plan(key) or add_plan(key, backward_problem(probabilities, labels), backend)
-    dscores = output(plan, "dscores", out, given)
-    plan.kernel(probabilities, labels, dscores, *plan.arguments)
+    (dscores,) = call(
+        op, backward_problem, (probabilities, _as_labels(labels, op)), (), backend, (out,)
+    )
     return dscores
 
 
 def _as_labels(labels: Array, op: str) -> Array:
-    labels = as_input(labels, "labels", op)
-    if labels.dtype == LABELS:
+    if isinstance(labels, np.ndarray) and labels.dtype == LABELS:
         return labels
+    labels = as_input(labels, "labels", op)
     if labels.dtype.kind not in "iu":
         raise DtypeError(f"{op}: labels must be integers, got {labels.dtype}")
     return labels.astype(LABELS)

@@ -3,12 +3,9 @@
 Unlike other operations these write to what they are given: the values, and the optimizer's state.
 """
 
-import numpy as np
-
-from fastscratch.errors import ArgumentError, DtypeError
 from fastscratch.kernels.problem import ElementsProblem
 from fastscratch.ops.activations import elements_problem
-from fastscratch.ops.plan import add_plan, as_input, find_plan, output
+from fastscratch.ops.plan import call
 from fastscratch.types import Array
 
 
@@ -54,7 +51,7 @@ def sgd_update(
     >>> value
     array([0.5, 2.5])
     """
-    _update("sgd_update", {"value": value}, grad, (lr, weight_decay), backend)
+    call("sgd_update", sgd_problem, (value, grad), (), backend, (), (lr, weight_decay))
 
 
 def momentum_update(
@@ -105,7 +102,7 @@ def momentum_update(
     (array([0.]), array([-1.]))
     """
     rates = (momentum, gain, step, weight_decay)
-    _update("momentum_update", {"value": value, "velocity": velocity}, grad, rates, backend)
+    call("momentum_update", momentum_problem, (value, velocity, grad), (), backend, (), rates)
 
 
 def adam_update(
@@ -160,7 +157,7 @@ def adam_update(
     (array([0.75]), array([0.4]), array([0.016]))
     """
     rates = (beta1, beta2, lr / (1 - beta1**t), 1 / (1 - beta2**t), eps, weight_decay)
-    _update("adam_update", {"value": value, "m": m, "v": v}, grad, rates, backend)
+    call("adam_update", adam_problem, (value, m, v, grad), (), backend, (), rates)
 
 
 def squared_norm(x: Array, *, backend: str | None = None, out: Array | None = None) -> float:
@@ -191,36 +188,8 @@ def squared_norm(x: Array, *, backend: str | None = None, out: Array | None = No
     >>> squared_norm(np.array([3.0, 4.0]))
     25.0
     """
-    given = x
-    x = as_input(x, "x", "squared_norm")
-    key = ("squared_norm", x.shape, x.dtype, backend)
-    plan = find_plan(key) or add_plan(key, norm_problem(x), backend)
-    sums = output(plan, "sums", out, (given,))
-    plan.kernel(x, sums, *plan.arguments)
+    (sums,) = call("squared_norm", norm_problem, (x,), (), backend, (out,))
     return float(sum(sums.tolist()))  # of so few, faster than a reduction
-
-
-def _update(
-    op: str, changed: dict[str, Array], grad: Array, rates: tuple[float, ...], backend: str | None
-) -> None:
-    given = grad
-    grad = as_input(grad, "grad", op)
-    arrays = tuple(changed.values())
-    for name, array in changed.items():
-        if not isinstance(array, np.ndarray):
-            raise DtypeError(f"{op}: {name} must be a NumPy array, got {type(array).__name__}")
-        flags = array.flags
-        if not (flags.c_contiguous and flags.aligned and flags.writeable):
-            raise ArgumentError(f"{op}: {name} must be C-contiguous, aligned and writeable")
-    others = [*arrays[1:], given]
-    for name, array in changed.items():
-        for other in others:
-            if np.shares_memory(array, other):
-                raise ArgumentError(f"{op}: {name} overlaps another array of the call")
-        others = others[1:]
-    key = (op, *((array.shape, array.dtype) for array in (*arrays, grad)), backend)
-    plan = find_plan(key) or add_plan(key, elements_problem(op, **changed, grad=grad), backend)
-    plan.kernel(*arrays, grad, np.array(rates, np.float64), *plan.arguments)
 
 
 def sgd_problem(value: Array, grad: Array) -> ElementsProblem:

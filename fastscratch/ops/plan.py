@@ -1,21 +1,24 @@
 """From checked arguments to a kernel call: what every public function does alike.
 
 A call's shapes, dtypes and options are a key. The first call with a key checks them, chooses the
-kernel and remembers both as a `Plan` in the current settings; later calls look it up.
+kernel and remembers both as a `Plan` in the current settings; later calls look it up. Where the
+compiled kernels are there, `call` is the twin of `first_call` in C, which makes the later calls.
 """
 
 import contextlib
+import importlib
 import operator
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastscratch.dispatch.buffers import Buffers
 from fastscratch.dispatch.choose import choose
-from fastscratch.dispatch.settings import current_settings
+from fastscratch.dispatch.settings import context, current_settings, process_settings
 from fastscratch.errors import ArgumentError, DtypeError, ShapeError
-from fastscratch.kernels.catalogue import OPS
+from fastscratch.kernels.catalogue import Kernel, OpSpec, backend_reason, find_op
 from fastscratch.kernels.geometry import ROUNDINGS, infer_rounding
 from fastscratch.kernels.problem import DTYPES, Problem, WindowProblem
 from fastscratch.types import Array, Padding, PaddingLike, Pair
@@ -26,56 +29,169 @@ _MOST_PLANS = 4096
 _MOST_BYTES = 2**47
 """What an address can reach; NumPy's own error for more than that names no argument."""
 
-
-class Plan:
-    """A decided call: the kernel, its arguments after the arrays, and its outputs."""
-
-    __slots__ = ("arguments", "buffers", "kernel", "outputs", "problem", "zeros")
-
-    def __init__(self, problem: Problem, backend: str | None) -> None:
-        spec = OPS[problem.op]
-        arrays = spec.arrays(problem)
-        for name, array in arrays.items():
-            if array.nbytes > _MOST_BYTES:
-                raise ShapeError(
-                    f"{problem.op}: {name} would have shape {array.shape}, {array.nbytes} bytes, "
-                    "more than any memory holds; pass smaller extents or less padding"
-                )
-        settings = current_settings()
-        choice = choose(problem, settings, backend)
-        self.problem = problem
-        self.buffers = settings.buffers
-        self.kernel = choice.kernel
-        self.arguments = (*spec.arguments(problem), choice.num_threads)
-        self.outputs = {
-            name: (array.shape, array.dtype)
-            for name, array in arrays.items()
-            if array.role == "out"
-        }
-        self.zeros: Array | None = None
-        if "bias" in arrays:
-            self.zeros = np.zeros(arrays["bias"].shape, arrays["bias"].dtype)
-            self.zeros.flags.writeable = False
+Arrays = tuple[Array | None, ...]
+Shape = tuple[int, ...]
 
 
-def find_plan(key: Hashable) -> Plan | None:
-    """The plan of an earlier call with this key."""
-    try:
-        plan: Plan | None = current_settings().plans.get(key)
-        return plan
-    except TypeError:  # an option is a list
-        return None
+class Output(NamedTuple):
+    """What is to be known of an array that a call returns."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    name: str
 
 
-def add_plan(key: Hashable, problem: Problem, backend: str | None) -> Plan:
-    """Decide a call, and remember it."""
-    plan = Plan(problem, backend)
+class Plan(NamedTuple):
+    """A decided call.
+
+    Attributes
+    ----------
+    kernel, arguments
+        The kernel, and its arguments after the arrays.
+    outputs : tuple of Output
+        The arrays that it fills, which stand behind those that it reads.
+    shapes : tuple or None
+        The shapes in which the kernel takes its arrays, where they are not those of the call.
+    changed : int
+        How many arrays it changes in place: the first ones.
+    zeros : ndarray or None
+        Stands for a bias that is not given.
+    buffers : Buffers or None
+        Where outputs come from inside of `reuse_buffers`.
+    problem : Problem
+    """
+
+    kernel: Kernel
+    arguments: tuple[Any, ...]
+    outputs: tuple[Output, ...]
+    shapes: tuple[Shape | None, ...] | None
+    changed: int
+    zeros: Array | None
+    buffers: Buffers | None
+    problem: Problem
+
+
+def first_call(
+    op: str,
+    make_problem: Callable[..., Problem],
+    arrays: Arrays,
+    options: tuple[Any, ...] = (),
+    backend: str | None = None,
+    outs: Arrays = (),
+    numbers: tuple[float, ...] = (),
+) -> tuple[Array, ...]:
+    """Make a call, from its arguments to its outputs.
+
+    Parameters
+    ----------
+    op : str
+        The operation.
+    make_problem : callable
+        Checks ``(*arrays, *options)`` and tells the problem that they pose.
+    arrays : tuple of ndarray
+        What the kernel reads or changes, in its order. A bias that is None is one of zeros.
+    options : tuple
+        All that decides about the problem beside the arrays.
+    backend : str or None
+        The implementation that the call names.
+    outs : tuple of (ndarray or None)
+        Where the caller wants the outputs; the last ones may be left out.
+    numbers : tuple of float
+        What is not part of the problem: the kernel's array behind the others.
+
+    Returns
+    -------
+    tuple of ndarray
+        All outputs of the kernel.
+    """
+    spec = find_op(op)
+    inputs = tuple(
+        None if array is None and name == "bias" else as_input(array, name, op)
+        for name, array in zip(spec.array_names, arrays, strict=False)
+    )
+    plan = _plan_of(spec, make_problem, inputs, options, backend)
+    _check_changed(plan, spec, arrays, inputs)
+    operands = [plan.zeros if array is None else array for array in inputs]
+    if numbers:
+        operands.append(np.array(numbers, np.float64))
+    made: list[Array] = []
+    for i, wanted in enumerate(plan.outputs):
+        out = outs[i] if i < len(outs) else None
+        made.append(_output(plan, wanted, out, (*arrays, *made)))
+    operands += made
+    if plan.shapes is not None:
+        operands = [
+            array if shape is None or array is None else array.reshape(shape)
+            for array, shape in zip(operands, plan.shapes, strict=True)
+        ]
+    plan.kernel(*operands, *plan.arguments)
+    return tuple(made)
+
+
+def key_of(op: str, arrays: Arrays, options: tuple[Any, ...], backend: str | None) -> Hashable:
+    """What tells a call from others: shapes and dtypes, options and their types; None: nothing."""
+    kinds = tuple(None if array is None else (array.shape, array.dtype) for array in arrays)
+    return op, kinds, options, tuple(map(type, options)), backend  # True equals 1
+
+
+def _plan_of(
+    spec: OpSpec, make_problem: Callable[..., Problem], inputs: Arrays, options: tuple[Any, ...],
+    backend: str | None,
+) -> Plan:  # fmt: skip
+    """The plan of an earlier call like this one, or a new one, which is remembered."""
     plans = current_settings().plans
+    key = key_of(spec.name, inputs, options, backend)
+    found: Plan | None = None
+    try:
+        found = plans.get(key)
+    except TypeError:  # an option is a list: planned at each call
+        key = None
+    if found is not None:
+        return found
+    plan = _make_plan(spec, make_problem(*inputs, *options), inputs, backend)
     if len(plans) >= _MOST_PLANS:
         plans.clear()
-    with contextlib.suppress(TypeError):  # a key with a list in it is planned at each call
+    if key is not None:
         plans[key] = plan
     return plan
+
+
+def _make_plan(spec: OpSpec, problem: Problem, inputs: Arrays, backend: str | None) -> Plan:
+    arrays = spec.arrays(problem)
+    for name, array in arrays.items():
+        if array.nbytes > _MOST_BYTES:
+            raise ShapeError(
+                f"{problem.op}: {name} would have shape {array.shape}, {array.nbytes} bytes, "
+                "more than any memory holds; pass smaller extents or less padding"
+            )
+    settings = current_settings()
+    choice = choose(problem, settings, backend)
+    # An output of the shape in which the kernel takes an input has the shape of that input.
+    own = {
+        array.shape: given.shape
+        for array, given in zip(arrays.values(), inputs, strict=False) if given is not None
+    }  # fmt: skip
+    shapes = tuple(
+        None if own.get(array.shape, array.shape) == array.shape else array.shape
+        for array in arrays.values()
+    )
+    zeros = None
+    if "bias" in arrays:
+        zeros = np.zeros(arrays["bias"].shape, arrays["bias"].dtype)
+        zeros.flags.writeable = False
+    return Plan(
+        choice.kernel,
+        (*spec.arguments(problem), choice.num_threads),
+        tuple(
+            Output(own.get(array.shape, array.shape), array.dtype, name)
+            for name, array in arrays.items() if array.role == "out"
+        ),
+        shapes if any(shapes) else None,
+        sum(array.role == "inout" for array in arrays.values()),
+        zeros,
+        settings.buffers,
+        problem,
+    )  # fmt: skip
 
 
 def as_input(array: Any, name: str, op: str) -> Array:
@@ -95,12 +211,23 @@ def as_input(array: Any, name: str, op: str) -> Array:
     return np.require(np.asarray(array), requirements=("C", "A"))
 
 
-def output(plan: Plan, name: str, out: Array | None, given: tuple[Array | None, ...]) -> Array:
-    """A fresh output, or the caller's ``out`` once it is seen to fit.
+def _check_changed(plan: Plan, spec: OpSpec, given: Arrays, inputs: Arrays) -> None:
+    """Raise unless the arrays that are changed in place can be, and are each an array of its own.
 
-    ``given`` are the caller's own arrays, which a copy in another layout would not stand for.
+    ``given`` are the caller's, for which a copy in another layout would not stand.
     """
-    shape, dtype = plan.outputs[name]
+    for i, name in enumerate(spec.array_names[: plan.changed]):
+        array: Any = given[i]
+        flags = array.flags
+        if not (flags.c_contiguous and flags.aligned and flags.writeable):
+            raise ArgumentError(f"{spec.name}: {name} must be C-contiguous, aligned and writeable")
+        if any(np.shares_memory(array, other) for other in given[i + 1 :] if other is not None):
+            raise ArgumentError(f"{spec.name}: {name} overlaps another array of the call")
+
+
+def _output(plan: Plan, wanted: Output, out: Array | None, others: Arrays) -> Array:
+    """A fresh output, or the caller's ``out`` once it is seen to fit, and to overlap no other."""
+    shape, dtype, name = wanted
     if out is None:
         buffers = plan.buffers
         return np.empty(shape, dtype) if buffers is None else buffers.take(shape, dtype)
@@ -113,10 +240,21 @@ def output(plan: Plan, name: str, out: Array | None, given: tuple[Array | None, 
     flags = out.flags
     if not (flags.c_contiguous and flags.aligned and flags.writeable):
         raise ArgumentError(f"{op}: out ({name}) must be C-contiguous, aligned and writeable")
-    for array in given:
+    for array in others:
         if array is not None and np.shares_memory(out, array):
             raise ArgumentError(f"{op}: out ({name}) overlaps another array of the call")
     return out
+
+
+def pair(out: Any, op: str, names: str) -> Arrays:
+    """The caller's ``out`` of an operation with two outputs."""
+    if out is None:
+        return ()
+    try:
+        first, second = out
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{op}: out must be a pair {names}") from None
+    return first, second
 
 
 def dtype_name(op: str, **arrays: Array) -> str:
@@ -187,3 +325,10 @@ def rounding_of(
             f"{padding}, dilation {dilation} does not give; pass the forward pass's own arguments"
         )
     return found
+
+
+call = first_call
+if not backend_reason("cython"):
+    calls: Any = importlib.import_module("fastscratch.kernels.cython_ext.calls")
+    calls.bind(first_call, context, process_settings)
+    call, key_of = calls.call, calls.key_of

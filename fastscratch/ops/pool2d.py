@@ -4,20 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from fastscratch.errors import ArgumentError, DtypeError, ShapeError
+from fastscratch.errors import DtypeError, ShapeError
 from fastscratch.kernels.geometry import argmax_dtype, as_padding, as_pair, window_counts
 from fastscratch.kernels.problem import WindowProblem
-from fastscratch.ops.plan import (
-    add_plan,
-    as_input,
-    as_shape,
-    dtype_name,
-    expect_dims,
-    find_plan,
-    fitted,
-    output,
-    rounding_of,
-)
+from fastscratch.ops.plan import as_shape, call, dtype_name, expect_dims, fitted, pair, rounding_of
 from fastscratch.types import Array, IntOrPair, PaddingLike, Rounding
 
 
@@ -84,19 +74,11 @@ def max_pool2d_forward(
     >>> y.item(), argmax.item()
     (4.0, 2)
     """
-    given = (x,)
-    x = as_input(x, "x", "max_pool2d_forward")
-    key = (
-        "max_pool2d_forward", x.shape, x.dtype, kernel_size, stride, padding, dilation, rounding,
-        backend,
+    y, argmax = call(
+        "max_pool2d_forward", max_forward_problem, (x,),
+        (kernel_size, stride, padding, dilation, rounding), backend,
+        pair(out, "max_pool2d_forward", "(y, argmax)"),
     )  # fmt: skip
-    plan = find_plan(key) or add_plan(
-        key, max_forward_problem(x, kernel_size, stride, padding, dilation, rounding), backend
-    )
-    out_y, out_argmax = _two(out)
-    y = output(plan, "y", out_y, given)
-    argmax = output(plan, "argmax", out_argmax, (*given, y))
-    plan.kernel(x, y, argmax, *plan.arguments)
     return y, argmax
 
 
@@ -148,22 +130,10 @@ def max_pool2d_backward(
     array([[0., 0.],
            [1., 0.]])
     """
-    given = (dout, argmax)
-    dout = as_input(dout, "dout", "max_pool2d_backward")
-    argmax = as_input(argmax, "argmax", "max_pool2d_backward")
-    key = (
-        "max_pool2d_backward", dout.shape, dout.dtype, argmax.shape, argmax.dtype, input_shape,
-        kernel_size, stride, padding, dilation, rounding, backend,
+    (dx,) = call(
+        "max_pool2d_backward", max_backward_problem, (dout, argmax),
+        (input_shape, kernel_size, stride, padding, dilation, rounding), backend, (out,),
     )  # fmt: skip
-    plan = find_plan(key) or add_plan(
-        key,
-        max_backward_problem(
-            dout, argmax, input_shape, kernel_size, stride, padding, dilation, rounding
-        ),
-        backend,
-    )
-    dx = output(plan, "dx", out, given)
-    plan.kernel(dout, argmax, dx, *plan.arguments)
     return dx
 
 
@@ -212,19 +182,10 @@ def avg_pool2d_forward(
     >>> avg_pool2d_forward(np.array([[[[1.0, 2.0], [4.0, 3.0]]]]), 2).item()
     2.5
     """
-    given = (x,)
-    x = as_input(x, "x", "avg_pool2d_forward")
-    key = (
-        "avg_pool2d_forward", x.shape, x.dtype, kernel_size, stride, padding, rounding,
-        count_include_pad, backend,
+    (y,) = call(
+        "avg_pool2d_forward", avg_forward_problem, (x,),
+        (kernel_size, stride, padding, rounding, count_include_pad), backend, (out,),
     )  # fmt: skip
-    plan = find_plan(key) or add_plan(
-        key,
-        avg_forward_problem(x, kernel_size, stride, padding, rounding, count_include_pad),
-        backend,
-    )
-    y = output(plan, "y", out, given)
-    plan.kernel(x, y, *plan.arguments)
     return y
 
 
@@ -271,21 +232,10 @@ def avg_pool2d_backward(
     array([[0.25, 0.25],
            [0.25, 0.25]])
     """
-    given = (dout,)
-    dout = as_input(dout, "dout", "avg_pool2d_backward")
-    key = (
-        "avg_pool2d_backward", dout.shape, dout.dtype, input_shape, kernel_size, stride, padding,
-        rounding, count_include_pad, backend,
+    (dx,) = call(
+        "avg_pool2d_backward", avg_backward_problem, (dout,),
+        (input_shape, kernel_size, stride, padding, rounding, count_include_pad), backend, (out,),
     )  # fmt: skip
-    plan = find_plan(key) or add_plan(
-        key,
-        avg_backward_problem(
-            dout, input_shape, kernel_size, stride, padding, rounding, count_include_pad
-        ),
-        backend,
-    )
-    dx = output(plan, "dx", out, given)
-    plan.kernel(dout, dx, *plan.arguments)
     return dx
 
 
@@ -409,13 +359,3 @@ def _check_filled(p: WindowProblem) -> None:
                 f"{p.kernel_size}, stride {p.stride}, padding {p.padding}, dilation {p.dilation} "
                 f"lies in the padding alone; pass less padding or a larger kernel"
             )
-
-
-def _two(out: Any) -> tuple[Array | None, Array | None]:
-    if out is None:
-        return None, None
-    try:
-        y, argmax = out
-    except (TypeError, ValueError):
-        raise ArgumentError("max_pool2d_forward: out must be a pair (y, argmax)") from None
-    return y, argmax
