@@ -124,7 +124,7 @@ cdef object call_again(str op, tuple arrays, tuple options, backend, tuple outs,
         used += 1
     shapes = <object> PyTuple_GET_ITEM(plan, SHAPES)
     if shapes is not None:
-        views = reshape(arguments, used, shapes)
+        _views = reshape(arguments, used, shapes)  # held until the kernel has run
     for i in range(more):
         arguments[used] = PyTuple_GET_ITEM(<tuple> PyTuple_GET_ITEM(plan, ARGUMENTS), i)
         used += 1
