@@ -10,6 +10,7 @@ import importlib
 import operator
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from fastscratch.dispatch.buffers import Buffers
 from fastscratch.dispatch.choose import choose
 from fastscratch.dispatch.settings import context, current_settings, process_settings
 from fastscratch.errors import ArgumentError, DtypeError, ShapeError
-from fastscratch.kernels.catalogue import Kernel, OpSpec, backend_reason, find_op
+from fastscratch.kernels.catalogue import OPS, Kernel, OpSpec, backend_reason
 from fastscratch.kernels.geometry import ROUNDINGS, infer_rounding
 from fastscratch.kernels.problem import DTYPES, Problem, WindowProblem
 from fastscratch.types import Array, Padding, PaddingLike, Pair
@@ -104,19 +105,19 @@ def first_call(
     tuple of ndarray
         All outputs of the kernel.
     """
-    spec = find_op(op)
-    inputs = tuple(
+    spec = OPS[op]
+    inputs = tuple([
         None if array is None and name == "bias" else as_input(array, name, op)
         for name, array in zip(spec.array_names, arrays, strict=False)
-    )
+    ])  # fmt: skip
     plan = _plan_of(spec, make_problem, inputs, options, backend)
-    _check_changed(plan, spec, arrays, inputs)
+    if plan.changed:
+        _check_changed(plan, spec, arrays)
     operands = [plan.zeros if array is None else array for array in inputs]
     if numbers:
         operands.append(np.array(numbers, np.float64))
     made: list[Array] = []
-    for i, wanted in enumerate(plan.outputs):
-        out = outs[i] if i < len(outs) else None
+    for wanted, out in zip_longest(plan.outputs, outs[: len(plan.outputs)]):
         made.append(_output(plan, wanted, out, (*arrays, *made)))
     operands += made
     if plan.shapes is not None:
@@ -130,8 +131,8 @@ def first_call(
 
 def key_of(op: str, arrays: Arrays, options: tuple[Any, ...], backend: str | None) -> Hashable:
     """What tells a call from others: shapes and dtypes, options and their types; None: nothing."""
-    kinds = tuple(None if array is None else (array.shape, array.dtype) for array in arrays)
-    return op, kinds, options, tuple(map(type, options)), backend  # True equals 1
+    kinds = [None if array is None else (array.shape, array.dtype) for array in arrays]
+    return op, *kinds, options, *map(type, options), backend  # True equals 1
 
 
 def _plan_of(
@@ -211,7 +212,7 @@ def as_input(array: Any, name: str, op: str) -> Array:
     return np.require(np.asarray(array), requirements=("C", "A"))
 
 
-def _check_changed(plan: Plan, spec: OpSpec, given: Arrays, inputs: Arrays) -> None:
+def _check_changed(plan: Plan, spec: OpSpec, given: Arrays) -> None:
     """Raise unless the arrays that are changed in place can be, and are each an array of its own.
 
     ``given`` are the caller's, for which a copy in another layout would not stand.
