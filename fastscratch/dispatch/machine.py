@@ -97,6 +97,7 @@ def single_blas_thread() -> Iterator[None]:
     each other spinning: on two cores both fall to a twentieth of their speed. A loop that runs on
     compiled kernels therefore keeps BLAS's own pool still, for the whole of the loop.
     """
+    _blas.cache_clear()  # a library that was loaded in the meantime has a pool of its own
     with blas_threads(1):
         yield
 

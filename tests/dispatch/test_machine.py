@@ -4,7 +4,9 @@ import os
 
 import numpy as np
 import pytest
+import threadpoolctl
 
+import fastscratch as fs
 from fastscratch.dispatch import machine
 from fastscratch.dispatch.machine import (
     _container_limit,
@@ -13,6 +15,10 @@ from fastscratch.dispatch.machine import (
     single_blas_thread,
     usable_processors,
 )
+from fastscratch.layers import Dense, Sequential
+from fastscratch.losses import SoftmaxCrossEntropy
+from fastscratch.optimizers import SGD
+from fastscratch.training import Callback, Trainer
 
 
 @pytest.mark.parametrize(
@@ -63,6 +69,36 @@ def test_blas_is_held_at_one_thread_and_let_go():
     with single_blas_thread():
         assert {library["num_threads"] for library in blas_info()} <= {1}
     assert [library["num_threads"] for library in blas_info()] == before
+
+
+def test_blas_is_held_in_the_loop_and_by_all_that_is_loaded_by_then(monkeypatch):
+    """Whoever computes with NumPy between the steps uses one pool less, not two in turns."""
+    seen = []
+
+    class Watch(Callback):
+        def on_batch_end(self, trainer, loss):
+            np.ones((64, 64)) @ np.ones((64, 64))
+            seen.append([library["num_threads"] for library in blas_info()])
+
+    before = [library["num_threads"] for library in blas_info()]
+    calls = []
+    find = threadpoolctl.ThreadpoolController.__init__
+
+    def counted(self):
+        calls.append(1)
+        find(self)
+
+    monkeypatch.setattr(threadpoolctl.ThreadpoolController, "__init__", counted)
+    trainer = Trainer(
+        Sequential(Dense(3)), SoftmaxCrossEntropy(), SGD(), batch_size=8, callbacks=[Watch()]
+    )
+    x, t = np.ones((16, 4), np.float32), np.zeros(16, np.int64)
+    with fs.threads(1):  # so that it is held without compiled kernels, too
+        trainer.fit(x, t, epochs=1)
+        assert seen == [[1] * len(before)] * 2
+        assert [library["num_threads"] for library in blas_info()] == before
+        trainer.fit(x, t, epochs=1)
+    assert len(calls) == 2  # looked for anew, each time
 
 
 def test_processor_has_a_name():
