@@ -128,7 +128,8 @@ def tuning(enabled: bool = True) -> Block:
 
     What was measured is kept, in memory and in the user's cache, and decides from then on, inside
     of such blocks and outside: the fastest implementation runs, where none is named. A problem
-    takes about a tenth of a second, and once more two calls of each implementation. Batches from
+    takes about a tenth of a second, and once more two calls of each implementation; up to half a
+    second at several threads, where pools of threads must come to rest in between. Batches from
     one power of two to the next count as one, so that a last, smaller one is not measured again.
 
     Parameters

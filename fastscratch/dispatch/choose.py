@@ -11,6 +11,7 @@ from fastscratch.dispatch.outside import register_installed
 from fastscratch.dispatch.settings import Settings
 from fastscratch.dispatch.tuning_table import Times, own_table
 from fastscratch.errors import BackendUnavailableError, warn_once
+from fastscratch.kernels import cython_ext
 from fastscratch.kernels.catalogue import (
     BACKENDS,
     Implementation,
@@ -26,15 +27,16 @@ _log = logging.getLogger("fastscratch.dispatch")
 _tuning_log = _log.getChild("tuning")
 """At level INFO it tells of everything that is measured."""
 
-# What one core does in a second, roughly: enough to tell whether a second thread is worth waking.
-_FLOPS_PER_SECOND = 50e9
+# What a thread of the compiled kernels does in a second, roughly: a product of matrices, by the
+# processor's level; and moving memory that is in a cache.
+_FLOPS_PER_SECOND = {"avx512": 125e9, "avx2": 65e9, "base": 16e9}
 _BYTES_PER_SECOND = 10e9
-_SECONDS_PER_THREAD = {"cython": 5e-6, "numba": 20e-6}
-"""Work that should pay for waking one more thread, by backend: an estimate, not measured."""
-_SWITCH_SECONDS = 300e-6
-"""What a kernel pays for coming after one of another backend, whose threads wait spinning.
+_SECONDS_PER_THREAD = {"cython": 13e-6, "numba": 5e-6}
+"""Work that pays for one more thread, by backend.
 
-Two kernels of 0.5 ms each, of Cython and of Numba, took 0.3 to 1.3 ms longer in turns on two cores.
+Waking a thread and waiting for it takes Cython's kernels 2 to 6 us, at two threads; the operations'
+break-evens lie between 10 us of such work (adam_update) and 40 us (dense_backward_weight). Numba's
+kernels see for themselves what is too little.
 """
 
 _measuring = threading.Lock()
@@ -88,9 +90,9 @@ def choose(problem: Problem, settings: Settings, named: str | None = None) -> Ch
     at_most = 1 if machine.forked else settings.num_threads
     times: Times = {}
     if len(entries) > 1 and not settings.deterministic:
-        times = _times(spec, problem, entries, at_most, settings.tuning)
+        times = _times(spec, problem, entries, first, at_most, settings.tuning)
         if first.name in times:
-            best = pick(entries, first, times, at_most)
+            best = pick(entries, times)
             rule = f"{rule}, the fastest of its algorithms" if name else "the fastest measured here"
     kernel = best.load()
     if settings.deterministic and best.backend == "numpy":
@@ -113,7 +115,8 @@ def worthwhile_threads(
     """How many threads a problem is worth: one where waking a second costs more than it saves."""
     if at_most == 1:
         return 1
-    seconds = max(spec.flops(problem) / _FLOPS_PER_SECOND, spec.nbytes(problem) / _BYTES_PER_SECOND)
+    flops_per_second = _FLOPS_PER_SECOND[cython_ext.level or "avx2"]
+    seconds = max(spec.flops(problem) / flops_per_second, spec.nbytes(problem) / _BYTES_PER_SECOND)
     grain = _SECONDS_PER_THREAD.get(implementation.backend, 5e-6)
     return max(1, min(at_most, int(seconds / grain)))
 
@@ -184,8 +187,9 @@ def _is_there(entry: Implementation) -> bool:
 
 
 def _times(
-    spec: OpSpec, problem: Problem, entries: list[Implementation], at_most: int, tuning: bool
-) -> Times:
+    spec: OpSpec, problem: Problem, entries: list[Implementation], first: Implementation,
+    at_most: int, tuning: bool,
+) -> Times:  # fmt: skip
     """What was measured of these implementations; where tuning is on, they are measured now."""
 
     def known() -> Times:
@@ -193,7 +197,8 @@ def _times(
         return {entry.name: times[entry.key] for entry in entries if entry.key in times}
 
     if tuning and len(known()) < len(entries):
-        entries = [entry for entry in entries if _is_there(entry)]
+        # The first of the catalogue leads: the rest of a program runs on its backend.
+        entries = [first, *(entry for entry in entries if entry != first and _is_there(entry))]
         with _measuring:  # one at a time: threads would time each other's load
             if len(known()) < len(entries):
                 found = measure(problem, [
@@ -211,18 +216,13 @@ def _times(
     return known()
 
 
-def pick(
-    entries: list[Implementation], first: Implementation, times: Times, num_threads: int
-) -> Implementation:
-    """The fastest of those that were measured and are there; ``first`` is the catalogue's."""
-
-    def cost(entry: Implementation) -> float:
-        # Every backend has a pool of threads of its own; work elsewhere runs on the first one's.
-        other_pool = num_threads > 1 and entry.backend != first.backend
-        return times[entry.name] + _SWITCH_SECONDS * other_pool
-
-    measured = sorted((entry for entry in entries if entry.name in times), key=cost)
-    return next(entry for entry in measured if _is_there(entry))
+def pick(entries: list[Implementation], times: Times) -> Implementation:
+    """The fastest of those that were measured and are there."""
+    measured = [entry for entry in entries if entry.name in times]
+    return next(
+        entry for entry in sorted(measured, key=lambda entry: times[entry.name])
+        if _is_there(entry)
+    )  # fmt: skip
 
 
 def _fall_back(settings: Settings, topic: str, text: str) -> None:

@@ -1,8 +1,9 @@
 """How long each implementation of a problem takes on this machine."""
 
 import time
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from fastscratch.kernels.problem import Problem
 from fastscratch.types import Array
 
 _clock = time.perf_counter
+_pause = time.sleep
 _SECONDS = 0.1
 """What measuring a problem may take, beside the first two calls of each candidate."""
 _MOST_ROUNDS = 15
@@ -20,6 +22,11 @@ _HOPELESS = 3.0
 _FIRST_CALLS = 5
 _SAMPLE_SECONDS = 1e-3
 """Calls are repeated until a sample takes so long: the clock and a late thread matter less then."""
+
+_PAUSE_SECONDS = 0.03
+"""After which threads that wait for more work sleep: OpenBLAS's spin for 2^26 clock cycles."""
+
+Call = Callable[[], object]
 
 
 class Candidate(NamedTuple):
@@ -50,40 +57,72 @@ def operands(problem: Problem) -> list[Array]:
 def measure(
     problem: Problem, candidates: Sequence[Candidate], seconds: float = _SECONDS
 ) -> dict[str, float]:
-    """Seconds of a call of each candidate: the median of samples that take turns.
+    """Seconds that a call of each candidate costs a program: the median of samples in turns.
 
     Machines are slow for a while and fast again; taking turns spreads that over all candidates. Of
     each turn the first call is left out: the threads of the one before may still be waiting there.
+
+    The program is taken to run on the first candidate's backend elsewhere. At several threads the
+    candidates of other backends, which may have a pool of threads of their own, are called in turns
+    with the first candidate, and pay for what both lose.
     """
     spec = find_op(problem.op)
     arrays = operands(problem)
     arguments = spec.arguments(problem)
-    with blas_threads(max(candidate.num_threads for candidate in candidates)):
+    calls: dict[str, Call] = {
+        candidate.name: partial(candidate.kernel, *arrays, *arguments, candidate.num_threads)
+        for candidate in candidates
+    }
+    most_threads = max(candidate.num_threads for candidate in candidates)
+    main = candidates[0].name
+    others = {
+        name for name in calls
+        if most_threads > 1 and name.partition(":")[0] != main.partition(":")[0]
+    }  # fmt: skip
+    with blas_threads(most_threads):
         times = {}
-        for name, kernel, num_threads in candidates:
-            call: tuple[Any, ...] = (*arrays, *arguments, num_threads)
-            kernel(*call)  # compiles, pages its memory in
-            first = _sample(kernel, call, 1)
+        for name, call in calls.items():
+            call()  # compiles, pages its memory in
+            first = _sample(call, 1)
             # One call may meet a busy moment; short ones cost nothing to repeat.
             repeats = _FIRST_CALLS if first < _SAMPLE_SECONDS else 0
-            times[name] = min([first, *(_sample(kernel, call, 1) for _ in range(repeats))])
+            times[name] = min([first, *(_sample(call, 1) for _ in range(repeats))])
         limit = _HOPELESS * min(times.values())
-        close = [candidate for candidate in candidates if times[candidate.name] <= limit]
-        samples: dict[str, list[float]] = {candidate.name: [] for candidate in close}
+        close = [name for name in calls if times[name] <= limit]
+        samples: dict[str, list[float]] = {name: [] for name in close}
         end = _clock() + seconds
         for _ in range(_MOST_ROUNDS):
-            for name, kernel, num_threads in close:
-                calls = max(1, int(_SAMPLE_SECONDS / max(times[name], 1e-7)))
-                call = (*arrays, *arguments, num_threads)
-                kernel(*call)
-                samples[name].append(_sample(kernel, call, calls))
+            if others & samples.keys():
+                _pause(_PAUSE_SECONDS)
+                end += _PAUSE_SECONDS
+            for name in sorted(close, key=others.__contains__):
+                count = max(1, int(_SAMPLE_SECONDS / max(times[name], 1e-7)))
+                if name in others:
+                    alone = samples.get(main, [times[main]])[-1]
+                    samples[name].append(_sample_in_turns(calls[main], alone, calls[name], count))
+                else:
+                    calls[name]()
+                    samples[name].append(_sample(calls[name], count))
             if _clock() > end:
                 break
         return times | {name: float(np.median(found)) for name, found in samples.items()}
 
 
-def _sample(kernel: Kernel, call: tuple[Any, ...], calls: int) -> float:
+def _sample(call: Call, count: int) -> float:
     begun = _clock()
-    for _ in range(calls):
-        kernel(*call)
-    return (_clock() - begun) / calls
+    for _ in range(count):
+        call()
+    return (_clock() - begun) / count
+
+
+def _sample_in_turns(main: Call, alone: float, call: Call, count: int) -> float:
+    """What a call costs between two of ``main``, which takes ``alone`` where it runs alone."""
+    main()
+    call()
+    begun = _clock()
+    for _ in range(count):
+        main()
+        call()
+    # Never less than a part of it: `alone` may have met a busy moment.
+    together = (_clock() - begun) / count
+    return max(together - alone, together * 0.1)

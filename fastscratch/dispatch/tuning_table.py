@@ -2,7 +2,7 @@
 
 The file is JSON::
 
-    {"format": "fastscratch tuning", "version": 1,
+    {"format": "fastscratch tuning", "version": 2,
      "machine": {"processor": ..., "level": ..., "fastscratch": ..., ...},
      "times": {"conv2d_forward:f32:n64c64h32w32:oc64k3s1p1":
                {"2": {"cython:winograd2": 0.0012, "cython:direct": 0.0017}}}}
@@ -31,7 +31,7 @@ from fastscratch.files import cache_folder, written_whole
 from fastscratch.kernels.catalogue import BACKENDS, OPS
 from fastscratch.kernels.problem import ElementsProblem, Problem
 
-FORMAT, VERSION = "fastscratch tuning", 1
+FORMAT, VERSION = "fastscratch tuning", 2
 
 Times = dict[str, float]
 """Seconds of a call, by implementation: its key, which holds a package's version."""

@@ -126,7 +126,7 @@ def elsewhere(content):
         (damaged("{"), "no table of times"),
         (damaged("[]"), "no table of times of this version"),
         (damaged("\udcff"), "no table of times"),
-        (changed(version=2), "of this version"),
+        (changed(version=1), "of this version"),
         (changed(format="other"), "of this version"),
         (without("times"), "damaged"),
         (without("machine"), "measured elsewhere"),
