@@ -13,7 +13,6 @@ from fastscratch.kernels.problem import Problem
 from fastscratch.types import Array
 
 _clock = time.perf_counter
-_pause = time.sleep
 _SECONDS = 0.1
 """What measuring a problem may take, beside the first two calls of each candidate."""
 _MOST_ROUNDS = 15
@@ -23,7 +22,7 @@ _FIRST_CALLS = 5
 _SAMPLE_SECONDS = 1e-3
 """Calls are repeated until a sample takes so long: the clock and a late thread matter less then."""
 
-_PAUSE_SECONDS = 0.03
+_SETTLING_SECONDS = 0.03
 """After which threads that wait for more work sleep: OpenBLAS's spin for 2^26 clock cycles."""
 
 Call = Callable[[], object]
@@ -93,19 +92,35 @@ def measure(
         end = _clock() + seconds
         for _ in range(_MOST_ROUNDS):
             if others & samples.keys():
-                _pause(_PAUSE_SECONDS)
-                end += _PAUSE_SECONDS
+                settled = _clock() + _SETTLING_SECONDS
+                while _clock() < settled:
+                    calls[main]()
+                end += _SETTLING_SECONDS
             for name in sorted(close, key=others.__contains__):
-                count = max(1, int(_SAMPLE_SECONDS / max(times[name], 1e-7)))
-                if name in others:
-                    alone = samples.get(main, [times[main]])[-1]
-                    samples[name].append(_sample_in_turns(calls[main], alone, calls[name], count))
-                else:
-                    calls[name]()
-                    samples[name].append(_sample(calls[name], count))
+                call = _in_turns(calls[main], calls[name]) if name in others else calls[name]
+                call()
+                samples[name].append(_sample(call, _count(times[name])))
             if _clock() > end:
                 break
-        return times | {name: float(np.median(found)) for name, found in samples.items()}
+    medians = {name: float(np.median(found)) for name, found in samples.items()}
+    alone = medians.get(main, times[main])
+    for name in others & medians.keys():
+        # Never less than a part of it, whatever disturbed the first candidate alone.
+        medians[name] = max(medians[name] - alone, medians[name] * 0.1)
+    return times | medians
+
+
+def _in_turns(one: Call, other: Call) -> Call:
+    def both() -> None:
+        one()
+        other()
+
+    return both
+
+
+def _count(seconds: float) -> int:
+    """How often a call that takes so long is repeated for a sample."""
+    return max(1, int(_SAMPLE_SECONDS / max(seconds, 1e-7)))
 
 
 def _sample(call: Call, count: int) -> float:
@@ -113,16 +128,3 @@ def _sample(call: Call, count: int) -> float:
     for _ in range(count):
         call()
     return (_clock() - begun) / count
-
-
-def _sample_in_turns(main: Call, alone: float, call: Call, count: int) -> float:
-    """What a call costs between two of ``main``, which takes ``alone`` where it runs alone."""
-    main()
-    call()
-    begun = _clock()
-    for _ in range(count):
-        main()
-        call()
-    # Never less than a part of it: `alone` may have met a busy moment.
-    together = (_clock() - begun) / count
-    return max(together - alone, together * 0.1)

@@ -190,10 +190,6 @@ class Clock:
     def __init__(self, monkeypatch):
         self.now = 0.0
         monkeypatch.setattr(measuring, "_clock", lambda: self.now)
-        monkeypatch.setattr(measuring, "_pause", self.pause)
-
-    def pause(self, seconds):
-        self.now += seconds
 
     def kernel(self, *seconds):
         return TimedKernel(self, seconds)
