@@ -1,5 +1,6 @@
 """The judge of kernels: every case, dtype and flag, against the reference, in hostile memory."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -77,7 +78,9 @@ def check_kernel(
     isolated : bool, optional
         Whether the kernel runs in a process of its own: one that crashes or hangs is a failure
         then, with the case that it failed on. Without it, such a kernel takes this process along.
-        None does so wherever another process can find the function, and says so where not.
+        None does so wherever another process can find the function. Where not, it is judged on one
+        thread in a copy of this process (which only some systems can make) and then here, and the
+        report says so.
     timeout : float
         Seconds that one run may take in a process of its own, compilation included.
 
@@ -114,11 +117,6 @@ def check_kernel(
             f"module under its own name, or leave isolated out"
         )
     report = Report(op, _name(function))
-    if isolated is None and place is None:
-        report.notes.append(
-            "judged in this process, which a crash would end; a function in a module is judged in "
-            "a process of its own"
-        )
     if guard_reason():
         report.notes.append(f"stray reads cannot be seen: {guard_reason()}")
     every = sorted(chosen, key=spec.nbytes)
@@ -130,7 +128,9 @@ def check_kernel(
         judge_isolated(report, place, served, rules, timeout)
     else:
         kernel = find_function(function) if isinstance(function, str) else function
-        for problem in served:
+        if isolated is None:
+            _judge_first_in_a_copy(report, kernel, served, rules, timeout)
+        for problem in served if report.ok else ():
             report.problems += 1
             judge(report, kernel, problem, rules)
     if not report.ok:
@@ -183,6 +183,25 @@ def check_implementation(
         exact_integers=algorithm is None or algorithm.exact_integers,
         spreads_nonfinite=algorithm is not None,
         isolated=False if implementation.function is None else None,  # ours do not crash
+    )
+
+
+def _judge_first_in_a_copy(
+    report: Report, kernel: Kernel, problems: Sequence[Problem], rules: Rules, timeout: float
+) -> None:
+    """See whether a kernel that no other process can find survives on one thread."""
+    from fastscratch.testing.isolated import judge_forked
+
+    # Numba ends a copied process that runs what is parallel.
+    parallel = getattr(kernel, "targetoptions", {}).get("parallel", False)
+    where = "this process"
+    if hasattr(os, "fork") and not parallel:
+        judge_forked(report, kernel, problems, rules, timeout)
+        where = "a copy of this process, with one thread"
+        where += ", and then in this one" if report.ok else ""
+    report.notes.append(
+        f"judged in {where}; a function in a module is judged in a process of its own, which a "
+        "crash cannot take along"
     )
 
 

@@ -5,6 +5,7 @@ says nothing for too long, the run that it told of last is what the kernel faile
 child goes on with the next problem.
 """
 
+import faulthandler
 import json
 import os
 import queue
@@ -12,11 +13,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import IO, Any
 
 from fastscratch.errors import KernelCheckError
+from fastscratch.kernels.catalogue import Kernel
 from fastscratch.kernels.problem import Problem, parse_problem
 from fastscratch.testing.check import Rules, judge
 from fastscratch.testing.locate import find_function
@@ -45,10 +47,79 @@ def judge_isolated(
     timeout : float
         Seconds that one run may take.
     """
+
+    def start(todo: list[str]) -> subprocess.Popen[str]:
+        task = {"kernel": kernel, "problems": todo, "rules": rules._asdict(), "path": sys.path}
+        child = subprocess.Popen(
+            [sys.executable, "-c", "from fastscratch.testing.isolated import main; main()"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert child.stdin is not None
+        try:
+            child.stdin.write(json.dumps(task) + "\n")
+            child.stdin.close()
+        except BrokenPipeError:  # it has ended already; who reads from it finds out how
+            pass
+        return child
+
+    _judge_in_children(report, start, problems, timeout)
+
+
+def judge_forked(
+    report: Report, kernel: Kernel, problems: Sequence[Problem], rules: Rules, timeout: float
+) -> None:
+    """Judge a kernel that no other process can find, on one thread, in copies of this process.
+
+    A copy has none of the threads that were started before, so that it can use no more.
+
+    Parameters
+    ----------
+    report, problems, rules, timeout
+        As for `judge_isolated`; but the report gets nothing unless the kernel ends or stops a copy.
+    kernel : callable
+        The kernel itself.
+    """
+    one_thread = rules._replace(threads=(1,))
+    found = Report(report.op, report.kernel)
+    if _judge_in_children(found, lambda todo: _Copy(kernel, todo, one_thread), problems, timeout):
+        vars(report).update(vars(found))
+
+
+class _Copy:
+    """A copy of this process that judges a kernel; what is used here of `subprocess.Popen`."""
+
+    def __init__(self, kernel: Kernel, problems: list[str], rules: Rules) -> None:
+        ends = [os.pipe(), os.pipe()]
+        self.pid = os.fork()
+        if not self.pid:
+            try:
+                faulthandler.disable()  # it would report to the parent's output
+                (_, out), (_, err) = ends
+                os.dup2(err, 1)
+                os.dup2(err, 2)
+                _judge_all(kernel, problems, rules, os.fdopen(out, "w", buffering=1))
+            finally:
+                os._exit(0)  # nothing of what the parent does at its end
+        for _, write in ends:
+            os.close(write)
+        self.stdout, self.stderr = (os.fdopen(read, "r") for read, _ in ends)
+        self.returncode = 0
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> None:
+        self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def _judge_in_children(
+    report: Report, start: Callable[[list[str]], Any], problems: Sequence[Problem], timeout: float
+) -> int:
+    """How many children did not end by themselves."""
     crashes = 0
     todo = [str(problem) for problem in problems]
     while todo:
-        done, end = _one_child(report, kernel, todo, rules, timeout)
+        done, end = _one_child(report, start(todo), todo, timeout)
         todo = todo[done:]
         if end is None:
             continue
@@ -56,18 +127,14 @@ def judge_isolated(
         crashes += 1
         if crashes == _MOST_CRASHES and todo:
             report.notes.append(f"{len(todo)} problems were left out after {crashes} such ends")
-            return
+            todo = []
+    return crashes
 
 
 def _one_child(
-    report: Report, kernel: str, problems: list[str], rules: Rules, timeout: float
+    report: Report, child: Any, problems: list[str], timeout: float
 ) -> tuple[int, Failure | None]:
     """How many problems a child has dealt with, and how it ended if that was not by itself."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", "from fastscratch.testing.isolated import main; main()"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert child.stdin is not None and child.stdout is not None and child.stderr is not None
     lines: queue.Queue[str | None] = queue.Queue()
     said: list[str] = []
     readers = [
@@ -76,12 +143,6 @@ def _one_child(
     ]
     for reader in readers:
         reader.start()
-    task = {"kernel": kernel, "problems": problems, "rules": rules._asdict(), "path": sys.path}
-    try:
-        child.stdin.write(json.dumps(task) + "\n")
-        child.stdin.close()
-    except BrokenPipeError:  # it has ended already; the loop below finds out how
-        pass
     begun = 0
     run = ("", "", 0)
     wait = max(timeout, _STARTING_SECONDS)
@@ -145,16 +206,20 @@ def main() -> None:
     task = json.loads(sys.stdin.readline())
     sys.path[:] = task["path"]
 
-    def tell(**event: Any) -> None:
-        channel.write(json.dumps(event) + "\n")
-
     try:
         kernel = find_function(task["kernel"])
     except Exception as error:
-        tell(error=f"the kernel cannot be loaded: {type(error).__name__}: {error}")
+        text = f"the kernel cannot be loaded: {type(error).__name__}: {error}"
+        channel.write(json.dumps({"error": text}) + "\n")
         return
-    rules = Rules(**task["rules"])
-    for text in task["problems"]:
+    _judge_all(kernel, task["problems"], Rules(**task["rules"]), channel)
+
+
+def _judge_all(kernel: Kernel, problems: list[str], rules: Rules, channel: IO[str]) -> None:
+    def tell(**event: Any) -> None:
+        channel.write(json.dumps(event) + "\n")
+
+    for text in problems:
         problem = parse_problem(text)
         tell(problem=text)
         found = Report(problem.op, "")

@@ -1,5 +1,9 @@
 """Kernels that crash, hang or write where they must not are named, and the judge lives on."""
 
+import ctypes
+import os
+import time
+
 import pytest
 
 from fastscratch.errors import ArgumentError, KernelCheckError
@@ -100,9 +104,47 @@ def test_functions_in_modules_are_isolated_and_others_are_not():
 
     assert place_of(local) is None
     report = check_kernel("dense_forward", local, problems=PROBLEMS)
-    assert "judged in this process" in report.notes[0]
+    assert "with one thread, and then in this one" in report.notes[0]
     with pytest.raises(ArgumentError, match="cannot be found by another process"):
         check_kernel("dense_forward", local, problems=PROBLEMS, isolated=True)
+
+
+FAULTS = {
+    "ended the process: SIGSEGV": lambda x, y: ctypes.string_at(0),
+    "ended the process: SIGABRT": lambda x, y: os.abort(),
+    "ended the process: exit code 3": lambda x, y: os._exit(3),
+    "did not return within 1 seconds": lambda x, y: time.sleep(60),
+    "y is wrong in 15 of 15 elements": lambda x, y: y.fill(7),
+    "wrote outside of y": lambda x, y: ctypes.memset(y.ctypes.data + y.nbytes, 0, 1),
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system makes no copies of processes")
+@pytest.mark.parametrize("says", FAULTS)
+def test_a_function_that_no_other_process_finds_is_named_all_the_same(says, monkeypatch):
+    monkeypatch.setattr("fastscratch.testing.isolated._STARTING_SECONDS", 1)
+
+    def faulty(x, weight, bias, y, num_threads):
+        y[...] = x @ weight + bias
+        if x.shape == (3, 4):
+            FAULTS[says](x, y)
+
+    with pytest.raises(KernelCheckError) as caught:
+        check_kernel("dense_forward", faulty, problems=PROBLEMS, timeout=1)
+    report = str(caught.value)
+    assert report.startswith("faulty as dense_forward: failed on 1 of 3 problems")
+    assert f"\ndense_forward:f32:n3i4:o5\n    integers, memory begin, 1 thread: {says}" in report
+
+
+def test_what_would_end_in_a_copy_is_judged_here():
+    """Numba's pool of threads ends a copied process."""
+
+    def parallel(x, weight, bias, y, num_threads):
+        y[...] = x @ weight + bias
+
+    vars(parallel)["targetoptions"] = {"parallel": True}  # as what Numba compiles has it
+    report = check_kernel("dense_forward", parallel, problems=PROBLEMS)
+    assert report.notes[0].startswith("judged in this process; a function in a module is")
 
 
 @pytest.mark.parametrize(
