@@ -3,7 +3,6 @@
 import importlib
 import logging
 import threading
-from unittest import mock
 
 import numpy as np
 import pytest

@@ -67,7 +67,7 @@ class Emitter:
 
         What is added to an address stays apart; a few zeros do not become a call of memset.
         """
-        register = "r"
+        register: str | None = "r"
         if isinstance(value.type, (ir.VectorType, ir.FloatType, ir.DoubleType)):
             register = self.register
         if register is None:

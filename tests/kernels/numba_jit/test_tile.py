@@ -44,13 +44,13 @@ def test_tile_rows(made, dtype):
     row_offsets = rng.permutation(40)[: most + 1]
     k_offsets = rng.permutation(400)[:20]
     b = integers(rng, 5 + 20 * width, dtype=dtype)
-    for rows, vectors in itertools.product(range(1, most + 1), (1, 2)):
+    for rows, count in itertools.product(range(1, most + 1), (1, 2)):
         for start, stop in [(0, 20), (3, 4), (7, 7)]:
             ref = integers(rng, 2 + rows * (width + 1), dtype=dtype)
             out = ref.copy()
-            run(rows, vectors, a, row_offsets, k_offsets, start, stop, b, width, out)
+            run(rows, count, a, row_offsets, k_offsets, start, stop, b, width, out)
             tile.plain_tile_rows(
-                rows, vectors, a, 3, row_offsets, 1, k_offsets, start, stop, b, 5, width,
+                rows, count, a, 3, row_offsets, 1, k_offsets, start, stop, b, 5, width,
                 ref, 2, width + 1,
             )  # fmt: skip
             np.testing.assert_array_equal(out, ref)
@@ -166,7 +166,7 @@ def spills_by_sums(run):
     """Accesses to the stack in each block that multiplies and adds, by the number of its sums."""
     (code,) = run.inspect_asm().values()
     register = {16: "%xmm", 32: "%ymm", 64: "%zmm"}[machine.VECTOR_BYTES]
-    found = {}
+    found: dict[int, list[str]] = {}
     for block in re.split(r"^\.?\w+:", code, flags=re.MULTILINE):
         instructions = [line for line in block.splitlines() if register in line]
         sums = [line for line in instructions if "vfmadd" in line]
