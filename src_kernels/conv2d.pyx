@@ -122,7 +122,7 @@ cdef void run_correlations(Correlation* p, Py_ssize_t count, real* tag, int num_
     """
     cdef Py_ssize_t panels = 0, jobs = 0, size = 0, workspace = 0, i, job
     for i in range(count):
-        plan_correlation(p + i, sizeof(real))
+        plan_correlation(p + i, sizeof(real), num_threads)
         panels = max(panels, p[i].G * p[i].panels)
         jobs = max(jobs, p[i].jobs)
         size += p[i].packed_size + p[i].bias_size + p[i].table_size

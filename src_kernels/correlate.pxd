@@ -19,7 +19,9 @@ from correlate_columns cimport correlate_columns
 from correlation_plan cimport TILE, WIDE, Correlation
 from correlation_source cimport check_reads, copy_channels
 from geometry cimport ceil_div, part_start
-from tile cimport TILE_ROWS, copy_row, lanes_of, real, tile, transpose, wide_tile
+from tile cimport (
+    ADDRESSED_ROWS, TILE_ROWS, copy_row, lanes_of, real, tile, transpose, wide_tile,
+)
 
 
 cdef inline void correlate(
@@ -123,8 +125,9 @@ cdef inline void correlate_tiles(
 ) noexcept nogil:
     """Vectors of output channels: result[pixel][channel], transposed into out."""
     cdef Py_ssize_t pixels = images * rows * cols, panel = p.panel
-    cdef Py_ssize_t tiles = ceil_div(pixels, TILE_ROWS)
-    cdef Py_ssize_t i, q, c, chunk, channels, width, vectors, start, count
+    cdef Py_ssize_t run = cols if p.by_row else pixels
+    cdef Py_ssize_t tiles = ceil_div(run, TILE_ROWS if p.by_row else ADDRESSED_ROWS)
+    cdef Py_ssize_t i, q, c, chunk, channels, width, vectors, start, count, at
     cdef const real* first
     cdef const real* source
     cdef const real* packed
@@ -151,9 +154,10 @@ cdef inline void correlate_tiles(
                 source += c * p.copy_plane
             else:
                 copy_channels(p, copy, g, n, images, row, rows, col, c, channels)
-            for i in range(tiles):
-                start = part_start(i, tiles, pixels)
-                count = part_start(i + 1, tiles, pixels) - start
+            for i in range(pixels // run * tiles):
+                at = part_start(i % tiles, tiles, run)
+                count = part_start(i % tiles + 1, tiles, run) - at
+                start = i // tiles * run + at
                 target = result + start * panel
                 check_reads(p, copy, source, pixel + start, count, channels * p.taps, 1)
                 if chunk == 0:

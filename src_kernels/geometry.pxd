@@ -1,6 +1,6 @@
 """Window arithmetic and the padded copy that all kernels share. All inline: no module is made."""
 
-from tile cimport copy_padded, real
+from tile cimport copy_padded, copy_second, real
 
 
 cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
@@ -112,8 +112,7 @@ cdef inline void copy_window(
         for j in range(first):
             dst[j] = 0
         if col_step == 2:
-            for j in range(first, end):
-                dst[j] = source[2 * j]
+            copy_second(dst + first, source + 2 * first, end - first)
         else:
             for j in range(first, end):
                 dst[j] = source[j * col_step]

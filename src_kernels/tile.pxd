@@ -4,6 +4,7 @@ cdef extern from "tile.h" nogil:
     enum:
         FASTSCRATCH_VECTOR_BYTES
         TILE_ROWS
+        ADDRESSED_ROWS
         WIDE_ROWS
     bint CHECKED
     void CHECK(bint condition)
@@ -29,6 +30,8 @@ cdef extern from "tile.h" nogil:
                        Py_ssize_t, const double*, double*, Py_ssize_t, const Py_ssize_t*)
     void copy_row_f32(float*, const float*, Py_ssize_t)
     void copy_row_f64(double*, const double*, Py_ssize_t)
+    void copy_second_f32(float*, const float*, Py_ssize_t)
+    void copy_second_f64(double*, const double*, Py_ssize_t)
     void copy_padded_f32(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                          Py_ssize_t, Py_ssize_t, Py_ssize_t)
     void copy_padded_f64(double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
@@ -121,6 +124,14 @@ cdef inline void copy_row(real* dst, const real* src, Py_ssize_t count) noexcept
         copy_row_f32(dst, src, count)
     else:
         copy_row_f64(dst, src, count)
+
+
+cdef inline void copy_second(real* dst, const real* src, Py_ssize_t count) noexcept nogil:
+    """dst[i] = src[2*i]"""
+    if real is float:
+        copy_second_f32(dst, src, count)
+    else:
+        copy_second_f64(dst, src, count)
 
 
 cdef inline void copy_padded(

@@ -17,8 +17,8 @@ from libc.string cimport memcpy, memset
 
 from geometry cimport aligned, ceil_div, copy_window, part_start
 from tile cimport (
-    CHECK, CHECKED, TILE_ROWS, add_columns, copy_row, lanes_of, product_tile, real, sum_rows, tile,
-    transpose, window_dots,
+    CHECK, CHECKED, ADDRESSED_ROWS, TILE_ROWS, add_columns, copy_row, lanes_of, product_tile, real,
+    sum_rows, tile, transpose, window_dots,
 )
 
 cdef enum:
@@ -207,7 +207,8 @@ cdef inline void add_tiles(
 ) noexcept nogil:
     """One block of pixels, with vectors of output channels."""
     cdef Py_ssize_t pixels = images * rows * cols, weights = channels * p.taps
-    cdef Py_ssize_t tiles = ceil_div(weights, TILE_ROWS), width = min(p.panel, p.OC - oc)
+    cdef Py_ssize_t tiles = ceil_div(weights, TILE_ROWS if p.pointwise else ADDRESSED_ROWS)
+    cdef Py_ssize_t width = min(p.panel, p.OC - oc)
     cdef Py_ssize_t vectors = 1 if 2 * width <= p.panel else 2
     cdef Py_ssize_t i, t, u, start, count
     cdef const real* dout
