@@ -106,7 +106,7 @@ TILE_FUNCTION void X(pad_rows)(REAL *dst, ptrdiff_t dst_step, ptrdiff_t part, pt
         first[p] = (before - p + stride - 1) / stride;
         end[p] = (before + count - p + stride - 1) / stride;
     }
-    if (is_clean && count < stride * LANES)
+    if (is_clean && count < stride * LANES && !(HAS_MASKS && stride == 1))
         is_clean = 0;
     for (ptrdiff_t i = 0; i < rows; i++, dst += dst_step, src += src_step) {
         for (ptrdiff_t j = 0; j < count; j += line)
@@ -115,7 +115,7 @@ TILE_FUNCTION void X(pad_rows)(REAL *dst, ptrdiff_t dst_step, ptrdiff_t part, pt
         for (ptrdiff_t p = 0; p < stride && !is_clean; p++)
             for (ptrdiff_t j = 0; j < first[p]; j += LANES)
                 X(store)(dst + p * part + j, zero);
-        if (stride == 1 && count < LANES && src <= readable)
+        if (stride == 1 && count < LANES && src <= readable && !HAS_MASKS)
             X(store)(dst + before, X(load)(src));
         else if (stride == 1)
             X(copy_row)(dst + before, src, count);
@@ -217,18 +217,15 @@ TILE_INLINE void X(sum_blocks)(const int at_once, const int gap, const int kerne
             else
                 X(sum_taps)(at_once, taps, weight, offset, from, row_step, sums);
             REAL *to = out + r * out_step + i;
-            if (cols >= LANES || r + at_once <= spill) {
+            if (cols >= LANES || (r + at_once <= spill && !HAS_MASKS)) {
 #pragma GCC unroll 8
                 for (int n = 0; n < at_once; n++)
                     X(store)(to + n * out_step, sums[n]);
                 continue;
             }
-            for (int n = 0; n < at_once; n++) {
-                REAL some[LANES];
-                X(store)(some, sums[n]);
-                for (ptrdiff_t j = 0; j < cols; j++)
-                    to[n * out_step + j] = some[j];
-            }
+#pragma GCC unroll 8
+            for (int n = 0; n < at_once; n++)
+                X(store_first)(to + n * out_step, sums[n], cols);
         }
     }
 }
@@ -281,6 +278,75 @@ TILE_FUNCTION void X(weighted_sums)(int gap, int kernel_h, ptrdiff_t taps, const
 }
 #undef SUMS
 #undef SUMS_CASE
+
+#if HAS_MASKS
+/* Blocks of rows of a plane no wider than a vector, read where it lies: what is outside is masked away. */
+TILE_INLINE void X(sum_narrow)(const int at_once, const int kernel_h, ptrdiff_t kernel_w,
+                               ptrdiff_t dilation_w, const REAL *weight, REAL start, const REAL *src,
+                               ptrdiff_t height, ptrdiff_t width, ptrdiff_t top, ptrdiff_t left,
+                               REAL *out, ptrdiff_t rows, ptrdiff_t cols)
+{
+    for (ptrdiff_t r = 0; r < rows; r += at_once) {
+        if (r > rows - at_once)
+            r = rows - at_once;
+        X(vec) sums[SUM_ROWS];
+#pragma GCC unroll 8
+        for (int n = 0; n < at_once; n++)
+            sums[n] = start - (X(vec)){0};
+        for (ptrdiff_t kw = 0; kw < kernel_w; kw++) {
+            const ptrdiff_t shift = kw * dilation_w - left;
+            const ptrdiff_t first = shift < 0 ? -shift : 0, end = cols < width - shift ? cols : width - shift;
+            const unsigned inside = first < end ? (1u << end) - (1u << first) : 0;
+            const REAL *row = src + (r - top) * width + shift;
+            X(vec) factor[7];
+#pragma GCC unroll 8
+            for (int kh = 0; kh < kernel_h; kh++)
+                factor[kh] = weight[kw * kernel_h + kh] - (X(vec)){0};
+#pragma GCC unroll 16
+            for (int i = 0; i < at_once + kernel_h - 1; i++, row += width) {
+                const ptrdiff_t at = r - top + i;
+                const X(vec) value = X(load_some)(row, at >= 0 && at < height ? inside : 0);
+#pragma GCC unroll 8
+                for (int n = 0; n < at_once; n++)
+                    if (i - n >= 0 && i - n < kernel_h)
+                        sums[n] += factor[i - n] * value;
+            }
+        }
+#pragma GCC unroll 8
+        for (int n = 0; n < at_once; n++)
+            X(store_first)(out + (r + n) * cols, sums[n], cols);
+    }
+}
+#endif
+
+#define NARROW(at_once, kernel_h)                                                                   \
+    X(sum_narrow)(at_once, kernel_h, kernel_w, dilation_w, weight, start, src, height, width, top, left, \
+                  out, rows, cols)
+#define NARROW_CASE(kernel_h)                                                                       \
+    case kernel_h:                                                                                  \
+        NARROW(7, kernel_h);                                                                        \
+        return 1
+
+/* The same for a whole plane with rows no longer than a vector, from src as it is: without the copy that
+   weighted_sums needs, whose loads wait for what was just stored, a 7x7 plane takes half the time. False
+   where there are no masks or no code for such windows. */
+TILE_FUNCTION int X(weighted_plane)(ptrdiff_t kernel_h, ptrdiff_t kernel_w, ptrdiff_t dilation_w,
+                                    const REAL *weight, REAL start, const REAL *src, ptrdiff_t height,
+                                    ptrdiff_t width, ptrdiff_t top, ptrdiff_t left, REAL *out,
+                                    ptrdiff_t rows, ptrdiff_t cols)
+{
+#if HAS_MASKS
+    if (cols > LANES || rows < 7)
+        return 0;
+    switch (kernel_h) {
+        NARROW_CASE(3);
+        NARROW_CASE(5);
+    }
+#endif
+    return 0;
+}
+#undef NARROW
+#undef NARROW_CASE
 
 /* sums[k, :] += sum over rows r and vectors i of a[r, i] * b[r*b_step + offset[k] + i]
 
@@ -364,6 +430,52 @@ TILE_FUNCTION void X(lane_dots)(ptrdiff_t taps, const REAL *a, ptrdiff_t a_step,
     }
 }
 #undef DOTS_CASE
+
+/* lane_dots of a whole plane for windows of 3x3 and rows no longer than a vector, from b as it is. False
+   where there are no masks, or for other windows. */
+TILE_FUNCTION int X(narrow_dots)(ptrdiff_t kernel_h, ptrdiff_t kernel_w, ptrdiff_t dilation_h,
+                                 ptrdiff_t dilation_w, const REAL *restrict a, ptrdiff_t rows,
+                                 ptrdiff_t cols, const REAL *restrict b, ptrdiff_t height, ptrdiff_t width,
+                                 ptrdiff_t top, ptrdiff_t left, REAL *restrict sums)
+{
+#if HAS_MASKS
+    if (kernel_h != 3 || kernel_w != 3 || cols > LANES)
+        return 0;
+    X(vec) acc[3][3], total = {0};
+    unsigned inside[3];
+#pragma GCC unroll 3
+    for (int kw = 0; kw < 3; kw++) {
+        const ptrdiff_t shift = kw * dilation_w - left;
+        const ptrdiff_t first = shift < 0 ? -shift : 0, end = cols < width - shift ? cols : width - shift;
+        inside[kw] = first < end ? (1u << end) - (1u << first) : 0;
+#pragma GCC unroll 3
+        for (int kh = 0; kh < 3; kh++)
+            acc[kw][kh] = (X(vec)){0};
+    }
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        const X(vec) shared = X(load_first)(a + r * cols, cols);
+        total += shared;
+#pragma GCC unroll 3
+        for (int kh = 0; kh < 3; kh++) {
+            const ptrdiff_t row = r - top + kh * dilation_h;
+            if (row < 0 || row >= height)
+                continue;
+#pragma GCC unroll 3
+            for (int kw = 0; kw < 3; kw++)
+                acc[kw][kh] += shared * X(load_some)(b + row * width + kw * dilation_w - left, inside[kw]);
+        }
+    }
+#pragma GCC unroll 9
+    for (int k = 0; k < 9; k++)
+        X(store)(sums + k * LANES, X(load)(sums + k * LANES) + acc[k / 3][k % 3]);
+    X(store)(sums + 9 * LANES, X(load)(sums + 9 * LANES) + total);
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+TILE_FUNCTION REAL X(sum_vector)(const REAL *p) { return X(sum_lanes)(X(load)(p)); }
 
 #undef TWO
 #undef FOUR

@@ -35,6 +35,20 @@ cdef extern from "depthwise.h" nogil:
     void weighted_sums_f64(int, int, Py_ssize_t, const double*, const Py_ssize_t*, double,
                            const double*, Py_ssize_t, double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                            Py_ssize_t)
+    bint weighted_plane_f32(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, float, const float*,
+                            Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t,
+                            Py_ssize_t)
+    bint weighted_plane_f64(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, double,
+                            const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*,
+                            Py_ssize_t, Py_ssize_t)
+    bint narrow_dots_f32(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t,
+                         Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                         float*)
+    bint narrow_dots_f64(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t,
+                         Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                         double*)
+    float sum_vector_f32(const float*)
+    double sum_vector_f64(const double*)
     void lane_dots_f32(Py_ssize_t, const float*, Py_ssize_t, const float*, Py_ssize_t,
                        const Py_ssize_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*)
     void lane_dots_f64(Py_ssize_t, const double*, Py_ssize_t, const double*, Py_ssize_t,
@@ -254,6 +268,19 @@ cdef inline void correlate_plane(
     cdef const real* packed = <const real*> p.packed + c * p.targets * taps
     cdef real start = 0
     cdef real* target
+    if gap == 1 and p.sources == 1 and p.buffer_size == 0 and p.step_w == 1:
+        for f in range(p.targets):
+            if bias != NULL:
+                start = bias[c * p.targets + f]
+            if not weighted_plane(
+                p.KH, p.KW, p.phase[p.phases_h].dilation, packed + f * taps, start,
+                source + job * p.source_h * p.source_w, p.source_h, p.source_w,
+                p.phase[0].before, p.phase[p.phases_h].before,
+                out + (job * p.targets + f) * p.target_h * p.target_w, p.target_h, p.target_w,
+            ):
+                break
+        else:
+            return
     if p.rows < positions_h:
         next = p.rows * p.step_h * p.source_w
     while t < positions_h:
@@ -342,17 +369,9 @@ cdef inline void correlate_planes_weight(
             for k in range(taps):
                 kh, kw = k % p.KH, k // p.KH
                 dw[((first + c) * p.filters + f) * taps + kh * p.KW + kw] = (
-                    sum_of_lanes(own + k * lanes, lanes)
+                    sum_vector(own + k * lanes)
                 )
-            db[(first + c) * p.filters + f] = sum_of_lanes(own + taps * lanes, lanes)
-
-
-cdef inline real sum_of_lanes(const real* sums, Py_ssize_t lanes) noexcept nogil:
-    cdef real total = 0
-    cdef Py_ssize_t i
-    for i in range(lanes):
-        total += sums[i]
-    return total
+            db[(first + c) * p.filters + f] = sum_vector(own + taps * lanes)
 
 
 cdef inline void add_plane(
@@ -364,6 +383,15 @@ cdef inline void add_plane(
     cdef Py_ssize_t next = p.H * p.W
     cdef const real* source
     cdef const real* end = dout + p.N * p.G * p.filters * p.OH * p.OW
+    if p.step_h == 1 and p.step_w == 1:
+        for f in range(p.filters):
+            if not narrow_dots(
+                p, dout + (plane * p.filters + f) * p.OH * p.OW, x + plane * p.H * p.W,
+                sums + f * (p.KH * p.KW + 1) * lanes,
+            ):
+                break
+        else:
+            return
     if p.rows < p.OH:
         next = p.rows * p.step_h * p.W
     while t < p.OH:
@@ -410,6 +438,20 @@ cdef inline void merge_row(
         merge_row_f64(dst, even, odd, count, writes_on)
 
 
+cdef inline bint weighted_plane(
+    Py_ssize_t kernel_h, Py_ssize_t kernel_w, Py_ssize_t dilation_w, const real* weight, real start,
+    const real* src, Py_ssize_t height, Py_ssize_t width, Py_ssize_t top, Py_ssize_t left,
+    real* out, Py_ssize_t rows, Py_ssize_t cols,
+) noexcept nogil:
+    """A whole plane, if its rows are no longer than a vector; False if it is left to others."""
+    if real is float:
+        return weighted_plane_f32(kernel_h, kernel_w, dilation_w, weight, start, src, height, width,
+                                  top, left, out, rows, cols)
+    else:
+        return weighted_plane_f64(kernel_h, kernel_w, dilation_w, weight, start, src, height, width,
+                                  top, left, out, rows, cols)
+
+
 cdef inline void weighted_sums(
     Py_ssize_t gap, Py_ssize_t kernel_h, Py_ssize_t taps, const real* weight,
     const Py_ssize_t* offset, real start, const real* src, Py_ssize_t row_step, real* out,
@@ -422,6 +464,26 @@ cdef inline void weighted_sums(
     else:
         weighted_sums_f64(<int> gap, <int> kernel_h, taps, weight, offset, start, src,
                           row_step, out, out_step, rows, cols, spill)
+
+
+cdef inline real sum_vector(const real* sums) noexcept nogil:
+    """The sum of a vector's lanes."""
+    if real is float:
+        return sum_vector_f32(sums)
+    else:
+        return sum_vector_f64(sums)
+
+
+cdef inline bint narrow_dots(
+    const Planes* p, const real* dout, const real* x, real* sums
+) noexcept nogil:
+    """`lane_dots` of a whole plane with short rows; False if it is left to others."""
+    if real is float:
+        return narrow_dots_f32(p.KH, p.KW, p.dilation_h, p.dilation_w, dout, p.OH, p.OW,
+                               x, p.H, p.W, p.top, p.left, sums)
+    else:
+        return narrow_dots_f64(p.KH, p.KW, p.dilation_h, p.dilation_w, dout, p.OH, p.OW,
+                               x, p.H, p.W, p.top, p.left, sums)
 
 
 cdef inline void lane_dots(
