@@ -32,7 +32,7 @@ cnp.import_array()
 
 cdef void run_correlation(Correlation* p, real* out, int num_threads):
     """Round by round, transform the weights, then do the jobs."""
-    plan_correlation(p, sizeof(real))
+    plan_correlation(p, sizeof(real), num_threads)
     cdef Py_ssize_t jobs = p.tiles.row_blocks * p.tiles.col_blocks * p.shares, job, first
     cdef Py_ssize_t panels, shared = p.kernels_size + 2 * p.bias_size + 2 * p.table_size, turn
     cdef int workers = <int> max(1, min(num_threads, max(jobs, p.round_panels)))

@@ -103,6 +103,8 @@ cdef inline Tiles plan_tiles(
             least = cost
             p.rows = rows
     p.row_blocks = ceil_div(all_rows, p.rows)
+    if unit == 1:  # nothing is computed in vain, so blocks may be even
+        p.rows = ceil_div(all_rows, p.row_blocks)
     return p
 
 
