@@ -5,11 +5,11 @@
 A job is a block of rows of C and a share of its panels, a panel being the columns of one tile. Its
 loops, from the outermost:
 
-    for each chunk of k               whose part of one panel of B stays in L1
+    for each chunk of k               as much as is added up without losing digits
         copy the rows of A            as the tile reads them, where that pays
         for each group of panels      packed together, so that the tile reads B in one stream
-            for each part of the rows     whose part of A stays in L2 beside the group
-                for each panel, for each tile
+            for each tile of rows         whose part of A stays in L1
+                for each panel            which comes from L2, while rows of C are written in runs
 
 Nothing is shared between jobs. How many there are depends on the number of threads; the order of
 the sum over k, and so every bit of the result, on the shape alone.
@@ -19,16 +19,15 @@ from libc.string cimport memcpy, memset
 
 from geometry cimport aligned, ceil_div, part_start
 from tile cimport (
-    CHECK, CHECKED, TILE_ROWS, lanes_of, pack_part, pack_rows, pack_tile, product_tile,
-    real, transpose,
+    CHECK, CHECKED, FASTSCRATCH_VECTOR_BYTES, TILE_ROWS, lanes_of, pack_part, pack_rows, pack_tile,
+    product_tile, real, transpose,
 )
 
 cdef enum:
-    CHUNK = 256  # of k: a packed panel takes half of L1
-    BYTES_OF_A = 192 << 10  # in L2 at once
-    BYTES_OF_B = 64 << 10  # a group of panels, packed from one reading of the rows of B
+    CHUNK = 256  # of k, or twice that with vectors of 64 bytes, and groups that fill half of L2:
+    BYTES_OF_B = 64 << 10  # 1.03 times as fast, 1.08 with many columns; no gain with 32 bytes
     ROWS_PER_JOB = 1024  # for as many, B is packed once
-    JOBS_PER_THREAD = 3  # enough to share out evenly; each copies and packs anew
+    JOBS_PER_THREAD = 2  # to share out; each copies and packs anew, which 3 do not repay
     VECTORS_PER_COPY = 24  # of B, that make a copy of A worth its while: 1.07 times the speed then
     STEPS_PER_COPY = 8  # of k: what is read stays in few pages, what is written in few lines
 
@@ -44,14 +43,17 @@ cdef struct Product:
     bint copy_a
     void* start  # bias, padded to whole vectors with zeros
     char* workspace
-    Py_ssize_t start_size, workspace_size, packed_size, copy_size, part_rows
+    Py_ssize_t start_size, workspace_size, packed_size, copy_size
 
 
 cdef inline void plan(Product* p, Py_ssize_t itemsize, int num_threads) noexcept nogil:
     """Choose the blocks."""
-    cdef Py_ssize_t vectors = ceil_div(p.N, lanes_of(itemsize)), rows
+    cdef Py_ssize_t vectors = ceil_div(p.N, lanes_of(itemsize))
+    cdef Py_ssize_t chunk = CHUNK, group = BYTES_OF_B, rows
+    if FASTSCRATCH_VECTOR_BYTES == 64:
+        chunk, group = 2 * CHUNK, 8 * BYTES_OF_B
     p.panel = 2 * lanes_of(itemsize)
-    p.chunks = max(1, ceil_div(p.K, CHUNK))
+    p.chunks = max(1, ceil_div(p.K, chunk))
     p.chunk = max(1, ceil_div(p.K, p.chunks))
     # Half as many where rows lie side by side, for each step of k is a page of its own; and fewer
     # where steps of a power of two fall into one set of the cache (0.88 of the speed uncopied).
@@ -59,17 +61,14 @@ cdef inline void plan(Product* p, Py_ssize_t itemsize, int num_threads) noexcept
     p.copy_a = p.copy_a or (vectors > 2 and p.a_step * itemsize % 512 == 0)
     p.panels = max(1, vectors // 2)  # an odd vector makes the last one wider
     choose_jobs(p, num_threads)
-    rows = ceil_div(p.M, p.blocks)
-    p.part_rows = max(TILE_ROWS, BYTES_OF_A // (p.chunk * itemsize))
-    p.group = max(1, BYTES_OF_B // (p.chunk * p.panel * itemsize))
+    p.group = max(1, group // (p.chunk * p.panel * itemsize))
     p.group = min(ceil_div(p.panels, p.shares), p.group)
     p.start_size = aligned((p.panels + 1) * p.panel * itemsize)
     p.packed_size = aligned(p.chunk * (p.group + 1) * p.panel * itemsize)
     p.copy_size = 0
     if p.copy_a:
-        p.copy_size = aligned(
-            (p.chunk * ceil_div(rows, TILE_ROWS) * TILE_ROWS + lanes_of(itemsize)) * itemsize
-        )
+        rows = ceil_div(ceil_div(p.M, p.blocks), TILE_ROWS) * TILE_ROWS
+        p.copy_size = aligned((p.chunk * rows + lanes_of(itemsize)) * itemsize)
     p.workspace_size = p.packed_size + p.copy_size
 
 
@@ -77,6 +76,8 @@ cdef inline void choose_jobs(Product* p, int num_threads) noexcept nogil:
     """Enough for the threads, with the least to pack: B for each block, A for each share."""
     cdef Py_ssize_t wanted = JOBS_PER_THREAD * num_threads if num_threads > 1 else 1
     cdef Py_ssize_t least = max(1, ceil_div(p.M, ROWS_PER_JOB))
+    if least > 1:  # as many for each thread
+        least = ceil_div(least, num_threads) * num_threads
     cdef Py_ssize_t most = max(least, min(wanted, ceil_div(p.M, TILE_ROWS)))
     cdef Py_ssize_t blocks, shares, cost, best = -1
     for blocks in range(least, most + 1):
@@ -183,33 +184,30 @@ cdef inline void multiply_group(
     Py_ssize_t rows, Py_ssize_t depth, bint is_first, real* c,
 ) noexcept nogil:
     """Add one chunk of the sum to a block of C, tile by tile; the first begins at p.start."""
-    cdef Py_ssize_t tiles = ceil_div(rows, TILE_ROWS), parts = ceil_div(rows, p.part_rows)
+    cdef Py_ssize_t tiles = ceil_div(rows, TILE_ROWS), q, t, m = 0, r, n, width
     cdef Py_ssize_t shorter = rows // tiles, longer = rows % tiles
-    cdef Py_ssize_t part, q, t, m, r, n, width
     cdef const real* tile_of_a
     cdef real* out
-    for part in range(parts):
+    for t in range(tiles):
+        r = shorter + 1 if t < longer else shorter
+        if p.copy_a:
+            tile_of_a = a + t * p.chunk * TILE_ROWS
+        else:
+            tile_of_a = a + (m if p.side_by_side else m * p.a_step)
         for q in range(begin, end):
             n = q * p.panel
             width = columns_before(p, q + 1) - n
-            m = part_start(part_start(part, parts, tiles), tiles, rows)
-            for t in range(part_start(part, parts, tiles), part_start(part + 1, parts, tiles)):
-                r = shorter + 1 if t < longer else shorter
-                if p.copy_a:
-                    tile_of_a = a + t * p.chunk * TILE_ROWS
-                else:
-                    tile_of_a = a + (m if p.side_by_side else m * p.a_step)
-                out = c + m * p.N + n
-                if CHECKED:
-                    check_reads(p, tile_of_a, r, depth, q - begin, ceil_div(2 * width, p.panel))
-                product_tile(
-                    r, ceil_div(2 * width, p.panel), p.copy_a or p.side_by_side, tile_of_a,
-                    TILE_ROWS if p.copy_a else p.a_step, depth,
-                    packed + (q - begin) * p.panel * depth,
-                    <const real*> p.start + n if is_first else out, 0 if is_first else p.N,
-                    out, p.N, width,
-                )
-                m += r
+            out = c + m * p.N + n
+            if CHECKED:
+                check_reads(p, tile_of_a, r, depth, q - begin, ceil_div(2 * width, p.panel))
+            product_tile(
+                r, ceil_div(2 * width, p.panel), p.copy_a or p.side_by_side, tile_of_a,
+                TILE_ROWS if p.copy_a else p.a_step, depth,
+                packed + (q - begin) * p.panel * depth,
+                <const real*> p.start + n if is_first else out, 0 if is_first else p.N,
+                out, p.N, width,
+            )
+        m += r
 
 
 cdef inline void check_reads(
