@@ -49,13 +49,17 @@ cdef enum:
 
 PLAN_FIELDS = ("kernel", "arguments", "outputs", "shapes", "changed", "zeros", "buffers")
 
-cdef object first_call, context, process_settings
+cdef object first_call, context, process_settings, large_array
+cdef Py_ssize_t large
 
 
-def bind(first, variable, settings):
-    """Say who makes the calls that are not made here, and where the settings are."""
-    global first_call, context, process_settings
+def bind(first, variable, settings, allocate, nbytes):
+    """Say who makes the calls, and the arrays of so many bytes, that are not made here; where the
+    settings are.
+    """
+    global first_call, context, process_settings, large_array, large
     first_call, context, process_settings = first, variable, settings
+    large_array, large = allocate, nbytes
 
 
 def call(
@@ -196,7 +200,7 @@ cdef object output(tuple plan, Py_ssize_t i, tuple outs):
     cdef tuple shape = <tuple> PyTuple_GET_ITEM(wanted, 0)
     cdef object out = None
     cdef PyObject* dtype = PyTuple_GET_ITEM(wanted, 1)
-    cdef Py_ssize_t axis, axes = PyTuple_GET_SIZE(shape)
+    cdef Py_ssize_t axis, axes = PyTuple_GET_SIZE(shape), nbytes
     if axes > MOST_AXES:
         return None
     if i < PyTuple_GET_SIZE(outs):
@@ -205,8 +209,12 @@ cdef object output(tuple plan, Py_ssize_t i, tuple outs):
         buffers = <object> PyTuple_GET_ITEM(plan, BUFFERS)
         if buffers is not None:
             return buffers.take(shape, <object> dtype)
+        nbytes = (<cnp.dtype> dtype).itemsize
         for axis in range(axes):
             extents[axis] = <object> PyTuple_GET_ITEM(shape, axis)
+            nbytes *= extents[axis]
+        if nbytes >= large:
+            return large_array(shape, <object> dtype)
         Py_INCREF(<object> dtype)  # which the call takes over
         return PyArray_NewFromDescr(ndarray_type, dtype, <int> axes, extents, NULL, NULL, 0, NULL)
     if (

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastscratch.dispatch.buffers import Buffers
+from fastscratch.dispatch.buffers import LARGE, Buffers, fresh_array
 from fastscratch.dispatch.choose import choose
 from fastscratch.dispatch.settings import context, current_settings, process_settings
 from fastscratch.errors import ArgumentError, DtypeError, ShapeError
@@ -231,7 +231,7 @@ def _output(plan: Plan, wanted: Output, out: Array | None, others: Arrays) -> Ar
     shape, dtype, name = wanted
     if out is None:
         buffers = plan.buffers
-        return np.empty(shape, dtype) if buffers is None else buffers.take(shape, dtype)
+        return (fresh_array if buffers is None else buffers.take)(shape, dtype)
     op = plan.problem.op
     if not isinstance(out, np.ndarray) or out.dtype != dtype:
         found = getattr(out, "dtype", type(out).__name__)
@@ -331,5 +331,5 @@ def rounding_of(
 call = first_call
 if not backend_reason("cython"):
     calls: Any = importlib.import_module("fastscratch.kernels.cython_ext.calls")
-    calls.bind(first_call, context, process_settings)
+    calls.bind(first_call, context, process_settings, fresh_array, LARGE)
     call, key_of = calls.call, calls.key_of

@@ -54,6 +54,16 @@ def test_shapes_and_dtypes_are_kept_apart():
     assert buffers.take((2, 2), FLOAT).shape == (2, 2)
 
 
+def test_large_arrays_start_at_a_line_of_the_cache():
+    x = np.ones((200, 100), np.float32)
+    for _ in range(2):  # decided anew, and known
+        assert fs.ops.relu_forward(x).ctypes.data % 64 == 0
+        with reuse_buffers():
+            assert fs.ops.relu_forward(x).ctypes.data % 64 == 0
+            assert fs.ops.relu_forward(X).ctypes.data % 64 == 0
+    assert fs.ops.relu_forward(X).flags.owndata  # small ones are plain
+
+
 def test_outside_of_the_block_arrays_are_fresh():
     with reuse_buffers():
         inside = fs.ops.relu_forward(X)
