@@ -89,24 +89,27 @@ def measure(
         limit = _HOPELESS * min(times.values())
         close = [name for name in calls if times[name] <= limit]
         samples: dict[str, list[float]] = {name: [] for name in close}
+        in_turns: dict[str, list[float]] = {name: [] for name in close if name in others}
         end = _clock() + seconds
         for _ in range(_MOST_ROUNDS):
-            if others & samples.keys():
+            if in_turns:
                 settled = _clock() + _SETTLING_SECONDS
                 while _clock() < settled:
                     calls[main]()
                 end += _SETTLING_SECONDS
             for name in sorted(close, key=others.__contains__):
-                call = _in_turns(calls[main], calls[name]) if name in others else calls[name]
-                call()
-                samples[name].append(_sample(call, _count(times[name])))
+                calls[name]()
+                samples[name].append(_sample(calls[name], _count(times[name])))
+                if name in others:
+                    both = _in_turns(calls[main], calls[name])
+                    both()
+                    in_turns[name].append(_sample(both, _count(times[name])))
             if _clock() > end:
                 break
     medians = {name: float(np.median(found)) for name, found in samples.items()}
     alone = medians.get(main, times[main])
-    for name in others & medians.keys():
-        # Never less than a part of it, whatever disturbed the first candidate alone.
-        medians[name] = max(medians[name] - alone, medians[name] * 0.1)
+    for name, found in in_turns.items():
+        medians[name] = max(medians[name], float(np.median(found)) - alone)
     return times | medians
 
 

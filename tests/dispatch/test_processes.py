@@ -1,8 +1,8 @@
-"""Worker processes: kernels in children of every kind, after the parent has used its threads."""
+"""Workers of every kind: processes, after the parent has used its threads, and Python threads."""
 
 import pytest
 
-from fastscratch.kernels.catalogue import backend_reason
+from fastscratch.kernels.catalogue import OPS, backend_reason
 
 WORK = """
 import sys, warnings
@@ -76,3 +76,51 @@ def test_joblib(run_python, tmp_path, backend, method):
     names = prepare(tmp_path, backend)
     done = run_python(JOBLIB.format(**names, method=method), options=())
     assert done.stdout.startswith("{2} ")
+
+
+EIGHT_THREADS = """
+import random, sys, threading
+from fastscratch.dispatch.choose import candidates
+from fastscratch.kernels.catalogue import OPS
+from fastscratch.testing import all_problems, make_inputs
+from fastscratch.testing.inputs import empty_outputs, run_kernel
+
+runs = []
+for op in OPS:
+    problem = sorted(all_problems(op), key=OPS[op].nbytes)[-1]
+    for entry, reason in candidates(problem):
+        if not reason:
+            runs.append((f"{entry.name} {problem}", entry.load(), problem))
+
+def outputs_of(kernel, problem):
+    arrays = make_inputs(problem, "integers")
+    arrays |= empty_outputs(problem, arrays)
+    run_kernel(kernel, problem, arrays, 2)
+    return [array.tobytes() for array in arrays.values()]
+
+alone = {name: outputs_of(kernel, problem) for name, kernel, problem in runs}
+wrong = []
+
+def work(number):
+    try:
+        for name, kernel, problem in random.Random(number).sample(runs, len(runs)):
+            if outputs_of(kernel, problem) != alone[name]:
+                wrong.append(name)
+    except BaseException as error:
+        wrong.append(repr(error))
+
+threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len({kernel for _, kernel, _ in runs}), wrong)
+"""
+
+
+@pytest.mark.parametrize("layer", ["default", "workqueue"])
+def test_eight_threads_call_every_kernel_at_once(run_python, layer):
+    done = run_python(EIGHT_THREADS, options=(), NUMBA_THREADING_LAYER=layer)
+    count, wrong = done.stdout.split(" ", 1)
+    assert int(count) >= len(OPS)
+    assert wrong == "[]\n"
