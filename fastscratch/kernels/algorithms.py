@@ -65,18 +65,27 @@ def winograd_supports(p: Problem) -> bool:
 def winograd2_prefers(p: Problem) -> bool:
     """Enough channels on either side, and at least a fifth fewer multiplications.
 
-    A tile saves multiplications for each pair of channels, and costs a transform for each channel:
-    what counts is the channels' harmonic mean. 16 on both sides, or 12 and 24, are just enough.
-
-    Measured on AVX2 with one thread, in all three directions: 1.0 to 3.4 times as fast as the
-    direct algorithm there; with 12 and 48 channels 1.0 to 1.4 times, with 12 and 16 0.9, with 12 on
-    both sides or 8 on one 0.7 to 2.3 times, with 3 0.6 to 1.7 times. A single tile does not pay for
-    the transform of the weights (0.9 times).
+    A tile saves multiplications for each pair of channels, and costs a transform for each channel.
+    Narrow maps and few filters leave the direct algorithm's vectors half empty, so that less is
+    enough there. Measured with AVX-512, one thread, 3 to 256 channels, against the direct
+    algorithm there: with 16 channels on both sides 0.9 to 1.9 times as fast, with 12 or fewer on
+    one 0.2 to 1.1 times on maps 14 or more wide, on narrower ones 0.7 to 1.9 times from 16 summed
+    channels on. The weights' gradient: 1.0 to 2.0 times from 16 channels of x on; with 3 or 5
+    filters 0.6 to 1.1 times on wide maps and 1.2 to 8.6 times on narrow ones. A single tile does
+    not pay for the transform of the weights (0.9 times).
     """
-    if not isinstance(p, WindowProblem) or min(p.C, p.OC) < 12 or p.C * p.OC < 8 * (p.C + p.OC):
+    if not isinstance(p, WindowProblem):
         return False
     OH, OW = p.outputs
-    return _tiles(p, 2) >= 2 and 16 * _tiles(p, 2) <= 0.8 * 9 * p.N * OH * OW
+    if _tiles(p, 2) < 2 or 16 * _tiles(p, 2) > 0.8 * 9 * p.N * OH * OW:
+        return False
+    if p.op.endswith("backward_weight"):
+        channels, filters = p.C, p.OC
+        if filters >= 8:
+            return channels >= 16
+        return filters >= 3 and OW <= 16 and channels >= (8 if OW <= 8 else 16)
+    summed, made = (p.OC, p.C) if p.op.endswith("backward_input") else (p.C, p.OC)
+    return summed >= 16 and made >= (3 if OW <= 4 else 8 if OW <= 8 else 16)
 
 
 def winograd4_prefers(p: Problem) -> bool:
