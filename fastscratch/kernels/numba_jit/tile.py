@@ -20,8 +20,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from fastscratch.kernels.numba_jit.compile import JIT, intrinsic
-from fastscratch.kernels.numba_jit.machine import FUSED, ROWS, VECTOR_BYTES
+from fastscratch.kernels.numba_jit.compile import JIT, inner, intrinsic
+from fastscratch.kernels.numba_jit.lines import get, put
+from fastscratch.kernels.numba_jit.machine import FUSED, ROWS, VECTOR_BYTES, register_class
 from fastscratch.kernels.numba_jit.vectors import (
     Emitter,
     lanes_of,
@@ -219,6 +220,57 @@ def make_tiles(vector_bytes: int, rows_max: int, fused: bool) -> tuple[Any, Any,
     return tile_rows, tile_pixels, transpose_block
 
 
+def make_transpose_part(vector_bytes: int) -> Any:
+    """``transpose_part``, where a vector can be loaded and stored in part."""
+
+    @intrinsic
+    def transpose_part(  # type: ignore[no-untyped-def]
+        context, src, src_start, src_stride, rows, cols, dst, dst_start, dst_stride
+    ):
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            src, src_start, src_stride, rows, cols, dst, dst_start, dst_stride = arguments
+            pointer = pointers(context, builder, signature)
+            src = builder.gep(pointer(0, src), [src_start])
+            dst = builder.gep(pointer(5, dst), [dst_start])
+            emitter = Emitter(builder, signature.args[0].dtype, vector_bytes, False)
+
+            def first_lanes(count: Any) -> Any:
+                return builder.not_(emitter.from_lane(count))
+
+            none = first_lanes(_INT(0))
+            seen, stored = first_lanes(cols), first_lanes(rows)
+
+            def chosen(index: int, count: Any, lanes: Any) -> Any:
+                return builder.select(builder.icmp_signed("<", _INT(index), count), lanes, none)
+
+            vectors = [
+                emitter.load_some(
+                    builder.gep(src, [builder.mul(src_stride, _INT(r))]), chosen(r, rows, seen)
+                )
+                for r in range(emitter.lanes)
+            ]
+            for c, vector in enumerate(emitter.transposed(vectors)):
+                place = builder.gep(dst, [builder.mul(dst_stride, _INT(c))])
+                emitter.store_some(vector, place, chosen(c, cols, stored))
+            return context.get_dummy_value()
+
+        arguments = src, src_start, src_stride, rows, cols, dst, dst_start, dst_stride
+        return types.void(*arguments), generate
+
+    return transpose_part
+
+
+@inner
+def transpose_elements(
+    src: Array, src_start: int, src_stride: int, rows: int, cols: int,
+    dst: Array, dst_start: int, dst_stride: int,
+) -> None:  # fmt: skip
+    """dst[c, r] = src[r, c], element by element."""
+    for r in range(rows):
+        for c in range(cols):
+            put(dst, dst_start + c * dst_stride + r, get(src, src_start + r * src_stride + c))
+
+
 def plain_tile_rows(
     rows: int, vectors: int, a: Array, a_start: int, row_offsets: Array, row_start: int,
     k_offsets: Array, k_start: int, k_stop: int, b: Array, b_start: int, b_stride: int,
@@ -272,9 +324,13 @@ def plain_transpose_block(
             dst[dst_start + c * dst_stride + r] = src[src_start + r * src_stride + c]
 
 
+transpose_part = transpose_elements
 if JIT:
     tile_rows, tile_pixels, transpose_block = make_tiles(VECTOR_BYTES, ROWS, FUSED)
     tile_wide = make_wide_tile(VECTOR_BYTES, FUSED)
+    # Narrower vectors have no masks, or slow ones, and less to gain.
+    if VECTOR_BYTES == 64 and register_class(VECTOR_BYTES):
+        transpose_part = make_transpose_part(VECTOR_BYTES)
 else:
     tile_rows, tile_pixels, tile_wide = plain_tile_rows, plain_tile_pixels, plain_tile_wide
     transpose_block = plain_transpose_block

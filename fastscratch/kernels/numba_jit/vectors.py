@@ -46,6 +46,26 @@ class Emitter:
         """Store vector ``index`` behind a pointer to elements."""
         self.builder.store(value, self._vector(pointer, index), align=self.itemsize)
 
+    def load_some(self, pointer: Any, lanes: Any) -> Any:
+        """Load the lanes that a mask has; no other is touched, and zero is in its place."""
+        place, align = self._vector(pointer, 0), ir.IntType(32)
+        function = self._masked("load", [place.type, align, lanes.type, self.vector], self.vector)
+        return self.builder.call(function, [place, align(self.itemsize), lanes, self.zero])
+
+    def store_some(self, value: Any, pointer: Any, lanes: Any) -> None:
+        """Store the lanes that a mask has."""
+        place, align = self._vector(pointer, 0), ir.IntType(32)
+        kinds = [self.vector, place.type, align, lanes.type]
+        function = self._masked("store", kinds, ir.VoidType())
+        self.builder.call(function, [value, place, align(self.itemsize), lanes])
+
+    def _masked(self, operation: str, arguments: list[Any], result: Any) -> Any:
+        kind = f"v{self.lanes}f{self.itemsize * 8}"
+        return cgutils.get_or_insert_function(
+            self.builder.module, ir.FunctionType(result, arguments),
+            f"llvm.masked.{operation}.{kind}.p0{kind}",
+        )  # fmt: skip
+
     def broadcast(self, pointer: Any) -> Any:
         """A vector full of the element at a pointer."""
         return self.splat(self.builder.load(pointer, align=self.itemsize))

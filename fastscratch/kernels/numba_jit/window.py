@@ -1,8 +1,8 @@
 """Copying into the forms that the tile reads: zero-padded local images, transposed blocks."""
 
 from fastscratch.kernels.numba_jit.compile import inner
-from fastscratch.kernels.numba_jit.lines import copy_steps, get, put
-from fastscratch.kernels.numba_jit.tile import transpose_block
+from fastscratch.kernels.numba_jit.lines import copy_steps
+from fastscratch.kernels.numba_jit.tile import transpose_block, transpose_part
 from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line, lanes
 from fastscratch.types import Array
 
@@ -15,6 +15,17 @@ def copy_window(
     """local[c, r, q] = x[c, ih_start + r, iw_start + q], and 0 where that lies outside x."""
     before = min(max(-iw_start, 0), width)
     after = min(max(W - iw_start, before), width)
+    if iw_start == 0 and width == W:
+        # Whole rows: one long row.
+        first = min(max(-ih_start, 0), height)
+        inside = max(min(H - ih_start, height), first) - first
+        for c in range(channels):
+            source, target = x_start + (c * H + ih_start + first) * W, local_start
+            target += c * channel_stride
+            fill_line(local, target, first * W, 0)
+            copy_line(x, source, local, target + first * W, inside * W)
+            fill_line(local, target + (first + inside) * W, (height - first - inside) * W, 0)
+        return
     for c in range(channels):
         for r in range(height):
             ih = ih_start + r
@@ -70,18 +81,13 @@ def transpose(
     src: Array, src_start: int, src_stride: int, rows: int, cols: int,
     dst: Array, dst_start: int, dst_stride: int,
 ) -> None:  # fmt: skip
-    """dst[c, r] = src[r, c], by squares of vectors, and element by element at the rims."""
+    """dst[c, r] = src[r, c], by squares of vectors and parts of them."""
     side = lanes(src)
-    whole_rows, whole_cols = rows // side * side, cols // side * side
-    for c in range(0, whole_cols, side):
-        for r in range(0, whole_rows, side):
-            transpose_block(
-                src, src_start + r * src_stride + c, src_stride,
-                dst, dst_start + c * dst_stride + r, dst_stride,
-            )  # fmt: skip
-    for c in range(whole_cols, cols):
-        for r in range(whole_rows):
-            put(dst, dst_start + c * dst_stride + r, get(src, src_start + r * src_stride + c))
-    for r in range(whole_rows, rows):
-        for c in range(cols):
-            put(dst, dst_start + c * dst_stride + r, get(src, src_start + r * src_stride + c))
+    for c in range(0, cols, side):
+        for r in range(0, rows, side):
+            height, across = min(side, rows - r), min(side, cols - c)
+            source, target = src_start + r * src_stride + c, dst_start + c * dst_stride + r
+            if height == side and across == side:
+                transpose_block(src, source, src_stride, dst, target, dst_stride)
+            else:
+                transpose_part(src, source, src_stride, height, across, dst, target, dst_stride)

@@ -127,6 +127,24 @@ def test_transpose_block(made, dtype):
     assert np.count_nonzero(out) == side * side
 
 
+@pytest.mark.skipif(machine.VECTOR_BYTES < 64, reason="parts of vectors are moved one by one")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("rows", "cols"), [(1, 1), (3, 8), (8, 5), (7, 7), (0, 2), (2, 0)])
+def test_transpose_part(dtype, rows, cols):
+    """Neither array has an element more than it needs."""
+    part = tile.transpose_part
+
+    @numba.njit
+    def run(src, src_stride, rows, cols, dst, dst_stride):
+        part(src, 1, src_stride, rows, cols, dst, 2, dst_stride)
+
+    src = np.arange(1 + rows * cols, dtype=dtype)
+    out, ref = np.full((2, 2 + rows * cols), -1, dtype)
+    run(src, cols, rows, cols, out, rows)
+    ref[2:] = src[1:].reshape(rows, cols).T.ravel()
+    np.testing.assert_array_equal(out, ref)
+
+
 def test_the_loop_holds_its_sums_in_registers():
     """Each row adds one or two fused multiply-adds of full width; none goes through memory."""
     if not machine.FUSED:
