@@ -36,7 +36,8 @@ BUILD_INFO = "build_info.json"
 PROCESSOR_MODULE = "_processor"
 KERNEL_MODULES = (
     "activations", "batch_norm", "calls", "conv2d", "conv2d_pool", "conv2d_winograd", "dense",
-    "dropout", "im2col", "losses", "optimizers", "pool2d", "scratch",
+    "dropout", "fractional_pool2d", "im2col", "losses", "optimizers", "pool2d", "rectifiers",
+    "scratch",
 )  # fmt: skip
 
 # level: (bytes of a vector, compiler flags). The base flags are spelled out because some

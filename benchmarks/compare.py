@@ -243,11 +243,15 @@ def surrounding_call(problem: Problem, t: dict[str, Any]) -> Any:
     import torch.nn.functional as F
 
     aten = torch.ops.aten
-    if problem.op in ("adam_update", "sgd_update"):
+    fused: dict[str, Any] = {
+        "sgd_update": torch.optim.SGD, "adam_update": torch.optim.Adam,
+        "adagrad_update": torch.optim.Adagrad,
+        "nesterov_update": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+    }  # fmt: skip
+    if problem.op in fused:
         value = t["value"].clone().requires_grad_()
         value.grad = t["grad"]
-        kind = torch.optim.Adam if problem.op == "adam_update" else torch.optim.SGD
-        return kind([value], lr=1e-9, weight_decay=1e-9, fused=True).step
+        return fused[problem.op]([value], lr=1e-9, weight_decay=1e-9, fused=True).step
     calls = {
         "relu_forward": lambda: F.relu(t["x"]),
         "relu_backward": lambda: aten.threshold_backward(t["dout"], t["y"], 0),
@@ -255,6 +259,11 @@ def surrounding_call(problem: Problem, t: dict[str, Any]) -> Any:
         "sigmoid_backward": lambda: aten.sigmoid_backward(t["dout"], t["y"]),
         "tanh_forward": lambda: torch.tanh(t["x"]),
         "tanh_backward": lambda: aten.tanh_backward(t["dout"], t["y"]),
+        "leaky_relu_forward": lambda: F.leaky_relu(t["x"], 0.5),
+        "leaky_relu_backward": lambda: aten.leaky_relu_backward(t["dout"], t["x"], 0.5, False),
+        "elu_forward": lambda: F.elu(t["x"], 0.5),
+        "elu_backward": lambda: aten.elu_backward(t["dout"], 0.5, 1, 1, True, t["y"]),
+        "prelu_forward": lambda: F.prelu(t["x"], t["slopes"]),
         "softmax_cross_entropy_forward": lambda: F.cross_entropy(t["scores"], t["labels"]),
         "squared_norm": lambda: torch.dot(t["x"], t["x"]),
         "batch_norm_forward": lambda: torch.native_batch_norm(

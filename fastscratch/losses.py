@@ -134,17 +134,17 @@ class SoftmaxCrossEntropy(Loss):
         if scores.ndim != 2:
             raise ShapeError(f"{self._title}: scores must have shape (N, C), got {scores.shape}")
         if targets.shape == scores.shape:
-            self._check_probabilities(targets)
+            check_probabilities(self._title, targets)
             ones = targets == 1
             if not np.count_nonzero(ones) == np.count_nonzero(targets) == len(targets):
                 return self._forward_soft(scores, targets)
             targets = ones.argmax(axis=1)
-        self._check_labels(scores, targets)
+        check_labels(self._title, scores, targets)
         probabilities, losses = ops.softmax_cross_entropy_forward(scores, targets)
         self._saved = (probabilities, targets)
         loss = mean_loss(losses)
         if math.isnan(loss):  # looked for here only: a label that is no class makes it NaN
-            self._check_range(targets, scores.shape[1])
+            check_range(self._title, targets, scores.shape[1])
         return loss
 
     def _forward_soft(self, scores: Array, targets: Array) -> float:
@@ -163,36 +163,62 @@ class SoftmaxCrossEntropy(Loss):
         dout /= len(targets)
         return dout
 
-    def _check_labels(self, scores: Array, targets: Array) -> None:
-        samples = len(scores)
-        if targets.shape != (samples,):
+
+class CrossEntropy(Loss):
+    """Cross-entropy between targets and probabilities, such as a `Softmax` layer gives.
+
+    ``-(1/N) * sum over n, c of t[n, c]*log(p[n, c] + delta)``: the book's form, whose delta keeps
+    the logarithm finite, and shifts loss and gradient in the sixth digit. `SoftmaxCrossEntropy`
+    takes scores and needs none: train with that.
+
+    Parameters
+    ----------
+    delta : float
+        0 or more.
+
+    Examples
+    --------
+    >>> loss = CrossEntropy()
+    >>> loss.forward(np.array([[0.1, 0.3, 0.6]]), np.array([2]))
+    0.510825457099338
+    >>> loss.backward().round(4)
+    array([[-0.    , -0.    , -1.6667]])
+    """
+
+    _saved: tuple[Array, Array] | None = None
+
+    def __init__(self, delta: float = 1e-7) -> None:
+        if not 0 <= delta < math.inf:
+            raise ArgumentError(f"CrossEntropy: delta must be 0 or more, got {delta!r}")
+        self.delta = delta
+
+    def _forward(self, scores: Array, targets: Array) -> float:
+        if scores.ndim != 2:
             raise ShapeError(
-                f"{self._title}: for scores of shape {scores.shape} targets are class numbers "
-                f"({samples},) or probabilities {scores.shape}, got {targets.shape}"
+                f"{self._title}: probabilities must have shape (N, C), got {scores.shape}"
             )
-        if targets.dtype.kind not in "iu":
-            raise DtypeError(
-                f"{self._title}: targets of shape (N,) are class numbers and must be integers, "
-                f"got {targets.dtype}; convert them, for example t.astype(np.int64)"
-            )
+        if targets.shape == scores.shape:
+            check_probabilities(self._title, targets)
+            targets = targets.astype(scores.dtype, copy=False)
+        else:
+            check_labels(self._title, scores, targets)
+            check_range(self._title, targets, scores.shape[1])
+            targets = (targets[:, None] == np.arange(scores.shape[1])).astype(scores.dtype)
+        self._saved = (scores, targets)
+        shifted = scores + scores.dtype.type(self.delta)
+        # A target of 0 takes nothing, whatever the logarithm is there.
+        logarithms = np.log(shifted, out=np.zeros_like(shifted), where=targets != 0)
+        return -float((targets * logarithms).sum(axis=1).mean(dtype=np.float64))
 
-    def _check_range(self, targets: Array, classes: int) -> None:
-        low, high = targets.min(), targets.max()
-        if low < 0 or high >= classes:
-            raise ArgumentError(
-                f"{self._title}: class numbers must be in 0..{classes - 1}, got "
-                f"{low if low < 0 else high}"
-            )
+    def _backward(self) -> Array:
+        assert self._saved is not None
+        probabilities, targets = self._saved
+        shifted = probabilities + probabilities.dtype.type(self.delta)
+        shares = np.divide(targets, shifted, out=np.zeros_like(shifted), where=targets != 0)
+        return np.asarray(-shares / len(targets))
 
-    def _check_probabilities(self, targets: Array) -> None:
-        if targets.dtype.kind not in "fiub":
-            raise DtypeError(f"{self._title}: targets must be numbers, got {targets.dtype}")
-        sums = targets.sum(axis=1)
-        if not (targets.min() >= 0 and np.abs(sums - 1).max() <= 1e-3):
-            raise ArgumentError(
-                f"{self._title}: targets of shape (N, C) are probabilities: each row must be "
-                "0 or more and sum to 1"
-            )
+    def __repr__(self) -> str:
+        return f"CrossEntropy(delta={self.delta!r})"
 
 
 class _Difference(Loss):
@@ -265,6 +291,32 @@ class MeanSquaredError(_Difference):
         return 2 * difference
 
 
+class SumSquaredError(MeanSquaredError):
+    """Half the sum of ``(scores - targets)**2`` of each sample, averaged over the batch.
+
+    The book's "mean squared error" and "sum of squares error": its gradient is
+    ``(scores - targets)/N``.
+
+    Examples
+    --------
+    >>> loss = SumSquaredError()
+    >>> loss.forward(np.array([[1.0, 2.0]]), np.array([[0.0, 4.0]])), loss.backward()
+    (2.5, array([[ 1., -2.]]))
+    """
+
+    def __init__(self) -> None:
+        super().__init__(features="sum")
+
+    def _value(self, difference: Array) -> Array:
+        return np.asarray(0.5 * np.square(difference))
+
+    def _slope(self, difference: Array) -> Array:
+        return 1 * difference  # a copy: it is divided in place
+
+    def __repr__(self) -> str:
+        return "SumSquaredError()"
+
+
 class MeanAbsoluteError(_Difference):
     """The mean of ``|scores - targets|`` over all elements; its slope is 0 where they are equal.
 
@@ -286,3 +338,39 @@ class MeanAbsoluteError(_Difference):
 
     def _slope(self, difference: Array) -> Array:
         return np.asarray(np.sign(difference))
+
+
+def check_labels(title: str, scores: Array, targets: Array) -> None:
+    """Raise unless the targets are class numbers, one for each row of scores."""
+    samples = len(scores)
+    if targets.shape != (samples,):
+        raise ShapeError(
+            f"{title}: for scores of shape {scores.shape} targets are class numbers "
+            f"({samples},) or probabilities {scores.shape}, got {targets.shape}"
+        )
+    if targets.dtype.kind not in "iu":
+        raise DtypeError(
+            f"{title}: targets of shape (N,) are class numbers and must be integers, "
+            f"got {targets.dtype}; convert them, for example t.astype(np.int64)"
+        )
+
+
+def check_range(title: str, targets: Array, classes: int) -> None:
+    """Raise unless each class number is one."""
+    low, high = targets.min(), targets.max()
+    if low < 0 or high >= classes:
+        raise ArgumentError(
+            f"{title}: class numbers must be in 0..{classes - 1}, got {low if low < 0 else high}"
+        )
+
+
+def check_probabilities(title: str, targets: Array) -> None:
+    """Raise unless each row is a distribution."""
+    if targets.dtype.kind not in "fiub":
+        raise DtypeError(f"{title}: targets must be numbers, got {targets.dtype}")
+    sums = targets.sum(axis=1)
+    if not (targets.min() >= 0 and np.abs(sums - 1).max() <= 1e-3):
+        raise ArgumentError(
+            f"{title}: targets of shape (N, C) are probabilities: each row must be "
+            "0 or more and sum to 1"
+        )

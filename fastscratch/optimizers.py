@@ -13,10 +13,13 @@ from fastscratch.types import Array
 __all__ = [
     "OPTIMIZERS",
     "SGD",
+    "AdaGrad",
     "Adam",
     "FlatParameters",
     "Momentum",
+    "Nesterov",
     "Optimizer",
+    "RMSProp",
     "Segment",
     "aligned_zeros",
     "make_optimizer",
@@ -36,11 +39,16 @@ class Optimizer:
         Learning rate; may be set between steps.
     weight_decay : float
         ``weight_decay*w`` is added to the gradient of each weight ``w``: the gradient of the
-        penalty ``0.5*weight_decay*sum(w**2)``. Biases and normalisation's scales are left alone.
+        `penalty` ``0.5*weight_decay*sum(w**2)``. Biases and normalisation's scales are left alone.
+    decoupled : bool
+        Shrink the weights by ``lr*weight_decay`` of themselves instead, past the gradient and what
+        is made of it (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019; with
+        Adam this is AdamW). Nothing is added to the loss then.
 
     Attributes
     ----------
     lr, weight_decay : float
+    decoupled : bool
     t : int
         Steps so far.
 
@@ -57,11 +65,15 @@ class Optimizer:
 
     slots: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, lr: float, *, weight_decay: float = 0.0) -> None:
+    full_batch: ClassVar[bool] = False
+    """Whether it needs the loss of all samples at once, and at points of its own choice."""
+
+    def __init__(self, lr: float, *, weight_decay: float = 0.0, decoupled: bool = False) -> None:
         _check_range(self, "lr", lr, 0, np.inf)
         _check_range(self, "weight_decay", weight_decay, 0, np.inf)
         self.lr = lr
         self.weight_decay = weight_decay
+        self.decoupled = decoupled
         self.t = 0
         self._state: dict[str, Array] = {}
         self._flat: FlatParameters | None = None
@@ -97,15 +109,44 @@ class Optimizer:
             self._bind(flat)
         flat.check_current()
         self.t += 1
-        self._update_all(flat)
+        decay = self.weight_decay
+        if self.decoupled and decay:
+            flat.value[: flat.decay_stop] *= 1 - self.lr * decay
+            decay = 0.0
+        self._update_all(flat, decay)
 
-    def _update_all(self, flat: FlatParameters) -> None:
-        for block, decay in flat.blocks():
+    def penalty(self, flat: FlatParameters) -> float:
+        """What weight decay adds to the loss: ``0.5*weight_decay*sum(w**2)``, 0 if decoupled.
+
+        Parameters
+        ----------
+        flat : FlatParameters
+            Whose weights.
+
+        Returns
+        -------
+        float
+
+        Examples
+        --------
+        >>> from fastscratch.layers import Dense
+        >>> dense = Dense(1, weight_init="constant")
+        >>> dense.build((4,))
+        (1,)
+        >>> SGD(weight_decay=0.1).penalty(FlatParameters(dense))
+        0.2
+        """
+        if self.decoupled or not self.weight_decay:
+            return 0.0
+        return 0.5 * self.weight_decay * ops.squared_norm(flat.value[: flat.decay_stop])
+
+    def _update_all(self, flat: FlatParameters, decay: float) -> None:
+        for block, decays in flat.blocks():
             value, grad = flat.value[block], flat.grad[block]
             scratch = self._scratch[: value.size]
-            if decay and self.weight_decay:
+            if decays and decay:
                 with_decay = self._decayed[: value.size]
-                np.multiply(value, self.weight_decay, out=with_decay)
+                np.multiply(value, decay, out=with_decay)
                 with_decay += grad
                 grad = with_decay
             self._update(block, value, grad, scratch)
@@ -219,13 +260,13 @@ class Optimizer:
 class _Compiled(Optimizer):
     """Base of the optimizers whose update is an operation over the whole buffer."""
 
-    def _update_all(self, flat: FlatParameters) -> None:
-        stop = flat.decay_stop if self.weight_decay else flat.value.size
-        parts = ((slice(0, stop), self.weight_decay), (slice(stop, flat.value.size), 0.0))
-        for part, decay in parts:
+    def _update_all(self, flat: FlatParameters, decay: float) -> None:
+        stop = flat.decay_stop if decay else flat.value.size
+        parts = ((slice(0, stop), decay), (slice(stop, flat.value.size), 0.0))
+        for part, share in parts:
             if part.start < part.stop:
                 state = [self._state[slot][part] for slot in self.slots]
-                self._update_part(flat.value[part], flat.grad[part], state, decay)
+                self._update_part(flat.value[part], flat.grad[part], state, share)
 
     def _update_part(self, value: Array, grad: Array, state: list[Array], decay: float) -> None:
         raise NotImplementedError
@@ -236,7 +277,7 @@ class SGD(_Compiled):
 
     Parameters
     ----------
-    lr, weight_decay : float
+    lr, weight_decay, decoupled
         See `Optimizer`.
 
     Examples
@@ -245,8 +286,10 @@ class SGD(_Compiled):
     0.1
     """
 
-    def __init__(self, lr: float = 0.01, *, weight_decay: float = 0.0) -> None:
-        super().__init__(lr, weight_decay=weight_decay)
+    def __init__(
+        self, lr: float = 0.01, *, weight_decay: float = 0.0, decoupled: bool = False
+    ) -> None:
+        super().__init__(lr, weight_decay=weight_decay, decoupled=decoupled)
 
     def _update_part(self, value: Array, grad: Array, state: list[Array], decay: float) -> None:
         ops.sgd_update(value, grad, lr=self.lr, weight_decay=decay)
@@ -262,7 +305,7 @@ class Momentum(_Compiled):
 
     Parameters
     ----------
-    lr, weight_decay : float
+    lr, weight_decay, decoupled
         See `Optimizer`.
     momentum : float
         The share that is kept, in [0, 1).
@@ -284,12 +327,13 @@ class Momentum(_Compiled):
         *,
         velocity: str = "step",
         weight_decay: float = 0.0,
+        decoupled: bool = False,
     ) -> None:
-        super().__init__(lr, weight_decay=weight_decay)
+        super().__init__(lr, weight_decay=weight_decay, decoupled=decoupled)
         _check_range(self, "momentum", momentum, 0, 1)
         if velocity not in ("step", "gradient"):
             raise ArgumentError(
-                f'Momentum: velocity must be "step" or "gradient", got {velocity!r}'
+                f'{type(self).__name__}: velocity must be "step" or "gradient", got {velocity!r}'
             )
         self.momentum = momentum
         self.velocity = velocity
@@ -298,6 +342,117 @@ class Momentum(_Compiled):
         gain, step = (-self.lr, 1.0) if self.velocity == "step" else (1.0, -self.lr)
         ops.momentum_update(
             value, state[0], grad, momentum=self.momentum, gain=gain, step=step, weight_decay=decay
+        )
+
+
+class Nesterov(Momentum):
+    """Momentum whose gradient is that of the point to which the velocity leads.
+
+    In the form that needs the gradient at the parameters alone, which are that point:
+    ``v = momentum*v - lr*g; w += momentum*v - lr*g`` (``velocity="step"``, CS231n's), or
+    ``v = momentum*v + g; w -= lr*(momentum*v + g)`` (``velocity="gradient"``, PyTorch's).
+
+    Source: Sutskever et al., "On the importance of initialization and momentum in deep learning",
+    2013, section 2.
+
+    Parameters
+    ----------
+    lr, momentum, velocity, weight_decay, decoupled
+        See `Momentum`.
+
+    Examples
+    --------
+    >>> Nesterov(lr=0.1).momentum
+    0.9
+    """
+
+    def _update_part(self, value: Array, grad: Array, state: list[Array], decay: float) -> None:
+        gain, step = (-self.lr, 1.0) if self.velocity == "step" else (1.0, -self.lr)
+        ops.nesterov_update(
+            value, state[0], grad, momentum=self.momentum, gain=gain, step=step, weight_decay=decay
+        )
+
+
+class AdaGrad(_Compiled):
+    """Steps scaled by the root of the sum of all squared gradients so far, which only grows.
+
+    ``total += g*g``, ``w -= lr*g/(sqrt(total) + eps)``: each weight has its own rate, which decays.
+
+    Source: Duchi et al., "Adaptive subgradient methods", 2011.
+
+    Parameters
+    ----------
+    lr, weight_decay, decoupled
+        See `Optimizer`.
+    eps : float
+        Keeps the division finite.
+
+    Examples
+    --------
+    >>> AdaGrad(lr=0.1).eps
+    1e-07
+    """
+
+    slots = ("total",)
+
+    def __init__(
+        self,
+        lr: float = 0.01,
+        eps: float = 1e-7,
+        *,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+    ) -> None:
+        super().__init__(lr, weight_decay=weight_decay, decoupled=decoupled)
+        _check_eps(self, eps)
+        self.eps = eps
+
+    def _update_part(self, value: Array, grad: Array, state: list[Array], decay: float) -> None:
+        ops.adagrad_update(value, state[0], grad, lr=self.lr, eps=self.eps, weight_decay=decay)
+
+
+class RMSProp(_Compiled):
+    """Steps scaled by the root of a running mean of squared gradients, which forgets.
+
+    ``v = rho*v + (1 - rho)*g*g``, ``w -= lr*g/(sqrt(v) + eps)``.
+
+    Source: G. Hinton, "Neural networks for machine learning", 2012, lecture 6e.
+
+    Parameters
+    ----------
+    lr, weight_decay, decoupled
+        See `Optimizer`.
+    rho : float
+        The share of the old mean that is kept, in [0, 1).
+    eps : float
+        Keeps the division finite.
+
+    Examples
+    --------
+    >>> RMSProp(lr=0.001).rho
+    0.99
+    """
+
+    slots = ("v",)
+
+    def __init__(
+        self,
+        lr: float = 0.01,
+        rho: float = 0.99,
+        eps: float = 1e-7,
+        *,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+    ) -> None:
+        super().__init__(lr, weight_decay=weight_decay, decoupled=decoupled)
+        _check_range(self, "rho", rho, 0, 1)
+        _check_eps(self, eps)
+        self.rho = rho
+        self.eps = eps
+
+    def _update_part(self, value: Array, grad: Array, state: list[Array], decay: float) -> None:
+        ops.rmsprop_update(
+            value, state[0], grad, lr=self.lr, rho=self.rho, eps=self.eps, weight_decay=decay
         )
 
 
@@ -312,7 +467,7 @@ class Adam(_Compiled):
 
     Parameters
     ----------
-    lr, weight_decay : float
+    lr, weight_decay, decoupled
         See `Optimizer`.
     beta1, beta2 : float
         The shares of the old means that are kept, in [0, 1).
@@ -335,12 +490,12 @@ class Adam(_Compiled):
         eps: float = 1e-7,
         *,
         weight_decay: float = 0.0,
+        decoupled: bool = False,
     ) -> None:
-        super().__init__(lr, weight_decay=weight_decay)
+        super().__init__(lr, weight_decay=weight_decay, decoupled=decoupled)
         _check_range(self, "beta1", beta1, 0, 1)
         _check_range(self, "beta2", beta2, 0, 1)
-        if not eps > 0:
-            raise ArgumentError(f"Adam: eps must be above 0, got {eps!r}")
+        _check_eps(self, eps)
         self.beta1 = beta1
         self.beta2 = beta2
         self.eps = eps
@@ -353,7 +508,14 @@ class Adam(_Compiled):
         )  # fmt: skip
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "momentum": Momentum,
+    "nesterov": Nesterov,
+    "adagrad": AdaGrad,
+    "rmsprop": RMSProp,
+    "adam": Adam,
+}
 """The optimizers by the name that a command line uses."""
 
 
@@ -394,3 +556,8 @@ def _check_range(optimizer: Optimizer, name: str, value: float, low: float, high
         raise ArgumentError(
             f"{type(optimizer).__name__}: {name} must be in [{low}, {high}), got {value!r}"
         )
+
+
+def _check_eps(optimizer: Optimizer, eps: float) -> None:
+    if not eps > 0:
+        raise ArgumentError(f"{type(optimizer).__name__}: eps must be above 0, got {eps!r}")

@@ -15,6 +15,9 @@ cdef enum:
 ctypedef enum Rule:
     SGD
     MOMENTUM
+    NESTEROV
+    ADAGRAD
+    RMSPROP
     ADAM
 
 
@@ -45,6 +48,44 @@ cdef inline void roll(
         value[i] += step * velocity[i]
 
 
+cdef inline void look_ahead(
+    real* value, real* velocity, const real* grad, const double* rates, Py_ssize_t count
+) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef real momentum = <real> rates[0], gain = <real> rates[1]
+    cdef real step = <real> rates[2], decay = <real> rates[3]
+    cdef real g
+    for i in range(count):
+        g = gain * (grad[i] + decay * value[i])
+        velocity[i] = momentum * velocity[i] + g
+        value[i] += step * (momentum * velocity[i] + g)
+
+
+cdef inline void gather(
+    real* value, real* total, const real* grad, const double* rates, Py_ssize_t count
+) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef real lr = <real> rates[0], eps = <real> rates[1], decay = <real> rates[2]
+    cdef real g
+    for i in range(count):
+        g = grad[i] + decay * value[i]
+        total[i] += g * g
+        value[i] -= lr * g / (root(total[i]) + eps)
+
+
+cdef inline void average(
+    real* value, real* v, const real* grad, const double* rates, Py_ssize_t count
+) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef real lr = <real> rates[0], rho = <real> rates[1], share = <real> (1 - rates[1])
+    cdef real eps = <real> rates[2], decay = <real> rates[3]
+    cdef real g
+    for i in range(count):
+        g = grad[i] + decay * value[i]
+        v[i] = rho * v[i] + share * g * g
+        value[i] -= lr * g / (root(v[i]) + eps)
+
+
 cdef inline void adapt(
     real* value, real* m, real* v, const real* grad, const double* rates, Py_ssize_t count
 ) noexcept nogil:
@@ -70,6 +111,12 @@ cdef inline void update_chunk(
         descend(value + at, grad + at, rates, count)
     elif rule == MOMENTUM:
         roll(value + at, v + at, grad + at, rates, count)
+    elif rule == NESTEROV:
+        look_ahead(value + at, v + at, grad + at, rates, count)
+    elif rule == ADAGRAD:
+        gather(value + at, v + at, grad + at, rates, count)
+    elif rule == RMSPROP:
+        average(value + at, v + at, grad + at, rates, count)
     else:
         adapt(value + at, m + at, v + at, grad + at, rates, count)
 
@@ -117,6 +164,30 @@ def momentum_update(
 ):
     """velocity = momentum*velocity + gain*(grad + decay*value); value += step*velocity."""
     run(MOMENTUM, value, velocity, velocity, grad, rates, num_threads)
+
+
+def nesterov_update(
+    cnp.ndarray value, cnp.ndarray velocity, cnp.ndarray grad, cnp.ndarray rates, int num_threads
+):
+    """With g = gain*(grad + decay*value): velocity = momentum*velocity + g, and
+
+    value += step*(momentum*velocity + g).
+    """
+    run(NESTEROV, value, velocity, velocity, grad, rates, num_threads)
+
+
+def adagrad_update(
+    cnp.ndarray value, cnp.ndarray total, cnp.ndarray grad, cnp.ndarray rates, int num_threads
+):
+    """With g = grad + decay*value: total += g*g; value -= lr*g/(sqrt(total) + eps)."""
+    run(ADAGRAD, value, total, total, grad, rates, num_threads)
+
+
+def rmsprop_update(
+    cnp.ndarray value, cnp.ndarray v, cnp.ndarray grad, cnp.ndarray rates, int num_threads
+):
+    """With g = grad + decay*value: v = rho*v + (1 - rho)*g*g; value -= lr*g/(sqrt(v) + eps)."""
+    run(RMSPROP, value, v, v, grad, rates, num_threads)
 
 
 def adam_update(

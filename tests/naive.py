@@ -257,6 +257,64 @@ def tanh_backward(p, dout, y):
     return {"dx": [d * (1 - v * v) for d, v in zip(flat(dout), flat(y), strict=True)]}
 
 
+def leaky_relu_forward(p, x, alpha):
+    return {"y": [v if v > 0 else alpha[0] * v for v in flat(x)]}
+
+
+def leaky_relu_backward(p, dout, x, alpha):
+    pairs = zip(flat(dout), flat(x), strict=True)
+    return {"dx": [d if v > 0 else alpha[0] * d for d, v in pairs]}
+
+
+def elu_forward(p, x, alpha):
+    return {"y": [v if v > 0 else alpha[0] * math.expm1(v) for v in flat(x)]}
+
+
+def elu_backward(p, dout, y, alpha):
+    pairs = zip(flat(dout), flat(y), strict=True)
+    return {"dx": [d if v > 0 else d * (v + alpha[0]) for d, v in pairs]}
+
+
+def prelu_forward(p, x, slopes):
+    return {
+        "y": [
+            v if v > 0 else slopes[c] * v
+            for sample in x for c in range(p.C) for v in sample[c]
+        ]
+    }  # fmt: skip
+
+
+def prelu_backward(p, dout, x, slopes):
+    dx, dslopes = zeros(p.N, p.C, p.S), zeros(p.C)
+    for n, c, i in product(range(p.N), range(p.C), range(p.S)):
+        above = x[n][c][i] > 0
+        dx[n][c][i] = dout[n][c][i] * (1 if above else slopes[c])
+        dslopes[c] += 0 if above else dout[n][c][i] * x[n][c][i]
+    return {"dx": dx, "dslopes": dslopes}
+
+
+def fractional_max_pool2d_forward(p, x, rows, cols):
+    y, argmax = [], []
+    for n, c, row, col in product(range(p.N), range(p.C), rows, cols):
+        window = [(x[n][c][ih][iw], ih * p.W + iw) for ih in range(*row) for iw in range(*col)]
+        largest, place = window[0]
+        for value, at in window[1:]:
+            if value > largest or (math.isnan(value) and not math.isnan(largest)):
+                largest, place = value, at
+        y.append(largest)
+        argmax.append(place)
+    return {"y": y, "argmax": argmax}
+
+
+def fractional_max_pool2d_backward(p, dout, argmax):
+    dx = zeros(p.N, p.C, p.H, p.W)
+    for n, c, oh, ow in product(range(p.N), range(p.C), range(p.OH), range(p.OW)):
+        ih, iw = divmod(argmax[n][c][oh][ow], p.W)
+        if 0 <= ih < p.H:
+            dx[n][c][ih][iw] += dout[n][c][oh][ow]
+    return {"dx": dx}
+
+
 def softmax_cross_entropy_forward(p, scores, labels):
     probabilities, losses = [], []
     for row, label in zip(scores, labels, strict=True):
@@ -290,6 +348,38 @@ def momentum_update(p, value, velocity, grad, rates):
         velocities.append(momentum * v + gain * (g + decay * w))
         values.append(w + step * velocities[-1])
     return {"value": values, "velocity": velocities}
+
+
+def nesterov_update(p, value, velocity, grad, rates):
+    """As it is defined: the gradient is that of the point ahead, which is what value holds."""
+    momentum, gain, step, decay = rates
+    velocities, values = [], []
+    for ahead, v, g in zip(flat(value), flat(velocity), flat(grad), strict=True):
+        behind = ahead - step * momentum * v
+        velocities.append(momentum * v + gain * (g + decay * ahead))
+        behind += step * velocities[-1]
+        values.append(behind + step * momentum * velocities[-1])
+    return {"value": values, "velocity": velocities}
+
+
+def adagrad_update(p, value, total, grad, rates):
+    lr, eps, decay = rates
+    values, totals = [], []
+    for w, square, g in zip(flat(value), flat(total), flat(grad), strict=True):
+        g += decay * w
+        totals.append(square + g**2)
+        values.append(w - lr * g / (math.sqrt(totals[-1]) + eps))
+    return {"value": values, "total": totals}
+
+
+def rmsprop_update(p, value, v, grad, rates):
+    lr, rho, eps, decay = rates
+    values, squares = [], []
+    for w, square, g in zip(flat(value), flat(v), flat(grad), strict=True):
+        g += decay * w
+        squares.append(rho * square + (1 - rho) * g**2)
+        values.append(w - lr * g / (math.sqrt(squares[-1]) + eps))
+    return {"value": values, "v": squares}
 
 
 def adam_update(p, value, m, v, grad, rates):

@@ -25,8 +25,8 @@ def judge(problem):
     """Every kind of inputs whose results do not depend on the order of sums."""
     for kind in input_kinds(problem):
         settled = (
-            "max_pool2d_forward", "relu_forward", "relu_backward", "add_forward",
-            "add_relu_forward",
+            "max_pool2d_forward", "fractional_max_pool2d_forward", "relu_forward", "relu_backward",
+            "add_forward", "add_relu_forward",
         )  # fmt: skip
         if kind == "normal" or (kind == "non-finite" and problem.op not in settled):
             continue

@@ -11,10 +11,14 @@ from fastscratch.testing import find_case, make_inputs, reference_outputs
 OF_OTHER_FORM = (
     "sigmoid_forward", "tanh_forward",  # round small integers
     "softmax_cross_entropy_forward", "softmax_cross_entropy_backward",  # take class numbers
-    "sgd_update", "momentum_update", "adam_update",  # write to what they are given
+    "sgd_update", "momentum_update", "nesterov_update", "adagrad_update", "rmsprop_update",
+    "adam_update",  # write to what they are given
     "squared_norm", "batch_norm_forward", "batch_norm_inference", "batch_norm_backward",
     "batch_norm_relu_forward", "batch_norm_relu_backward",
     "dropout_forward", "dropout_backward",
+    "leaky_relu_forward", "leaky_relu_backward", "elu_forward", "elu_backward",  # take a number
+    "prelu_forward", "prelu_backward",
+    "fractional_max_pool2d_forward", "fractional_max_pool2d_backward",  # take tables
 )  # fmt: skip
 """Operations whose public functions do not fit these tests, and have their own in tests/ops."""
 

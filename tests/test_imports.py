@@ -14,7 +14,16 @@ FLOORS = (
     ("kernels",),
     ("dispatch",),
     ("ops",),
-    ("layers", "losses", "initializers", "optimizers", "schedules", "gradient_check", "testing"),
+    (
+        "layers",
+        "losses",
+        "initializers",
+        "optimizers",
+        "second_order",
+        "schedules",
+        "gradient_check",
+        "testing",
+    ),
     ("models", "data", "training"),
     ("plots", "experiments", "compat", "cli", "__main__"),
 )

@@ -1,5 +1,7 @@
 """Losses: values from the source documents, labels of both kinds, stability, gradients."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,13 @@ from hypothesis import strategies as st
 
 from fastscratch.errors import ArgumentError, DtypeError, ShapeError, TrainingError
 from fastscratch.gradient_check import numerical_gradient
-from fastscratch.losses import MeanAbsoluteError, MeanSquaredError, SoftmaxCrossEntropy
+from fastscratch.losses import (
+    CrossEntropy,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    SoftmaxCrossEntropy,
+    SumSquaredError,
+)
 
 # The documents' example: outputs for ten classes, the right one being 2.
 GOOD = np.array([[0.1, 0.05, 0.6, 0.0, 0.05, 0.1, 0.0, 0.1, 0.0, 0.0]])
@@ -17,6 +25,7 @@ TWO = np.eye(10)[[2]]
 LOSSES = {
     "softmax": SoftmaxCrossEntropy(),
     "squared": MeanSquaredError(),
+    "half_squared_sum": SumSquaredError(),
     "squared_sum": MeanSquaredError(features="sum"),
     "absolute": MeanAbsoluteError(),
     "absolute_sum": MeanAbsoluteError(features="sum"),
@@ -215,3 +224,51 @@ def test_backward_needs_forward():
 def test_unknown_reduction():
     with pytest.raises(ArgumentError, match="features"):
         MeanSquaredError(features="max")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("scores", "book"), [(GOOD, 0.510825457099338), (BAD, 2.302584092994546)])
+@pytest.mark.parametrize("targets", [TWO, np.array([2])])
+def test_cross_entropy_of_probabilities(scores, book, targets):
+    assert CrossEntropy().forward(scores, targets) == book
+
+
+@pytest.mark.parametrize("delta", [1e-7, 0.1])
+def test_gradient_of_cross_entropy_of_probabilities(delta):
+    loss = CrossEntropy(delta)
+    p = np.random.default_rng(0).uniform(0.2, 1, (4, 5))
+    for targets in (np.array([0, 4, 2, 2]), np.random.default_rng(1).dirichlet(np.ones(5), 4)):
+        ref = numerical_gradient(partial(loss.forward, targets=targets), p.copy())
+        loss.forward(p, targets)
+        np.testing.assert_allclose(loss.backward(), ref, rtol=1e-6, atol=1e-9)
+
+
+def test_probability_zero_counts_where_it_was_wanted_alone():
+    p, t = np.array([[1.0, 0.0]]), np.array([0])
+    with np.errstate(divide="ignore"):
+        assert CrossEntropy(0).forward(p, t) == 0
+        assert CrossEntropy(0).forward(p, 1 - t) == np.inf
+    assert np.isfinite(CrossEntropy().forward(p, 1 - t)), "what delta is for"
+    assert CrossEntropy().forward(p.astype(np.float32), 1 - t) == pytest.approx(-np.log(1e-7))
+
+
+def test_cross_entropy_of_probabilities_refuses_what_does_not_fit():
+    with pytest.raises(ArgumentError, match=r"CrossEntropy: class numbers must be in 0\.\.9"):
+        CrossEntropy().forward(GOOD, np.array([10]))
+    with pytest.raises(ShapeError, match="CrossEntropy"):
+        CrossEntropy().forward(GOOD, np.array([1, 2]))
+    with pytest.raises(ArgumentError, match="delta"):
+        CrossEntropy(-1.0)
+    loss = CrossEntropy()
+    kept = GOOD.copy()
+    loss.forward(GOOD, TWO)
+    loss.backward()
+    np.testing.assert_array_equal(GOOD, kept)
+
+
+def test_half_the_sum_of_squares_is_the_books():
+    assert SumSquaredError().forward(GOOD, TWO) == 0.09750000000000003
+    assert SumSquaredError().forward(BAD, TWO) == 0.5975
+    both = np.concatenate([GOOD, BAD]), np.concatenate([TWO, TWO])
+    loss = SumSquaredError()
+    assert loss.forward(*both) == pytest.approx((0.0975 + 0.5975) / 2, rel=1e-14)
+    np.testing.assert_allclose(loss.backward(), (both[0] - both[1]) / 2)

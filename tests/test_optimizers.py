@@ -12,9 +12,12 @@ from fastscratch.layers import BatchNorm, Dense, ReLU, Sequential, flat_paramete
 from fastscratch.losses import SoftmaxCrossEntropy
 from fastscratch.optimizers import (
     SGD,
+    AdaGrad,
     Adam,
     FlatParameters,
     Momentum,
+    Nesterov,
+    RMSProp,
     aligned_zeros,
     make_optimizer,
 )
@@ -54,6 +57,23 @@ def adam(w, g, state, t):
     return w - 0.1 * corrected_m / (np.sqrt(corrected_v) + 1e-3), {"m": m, "v": v}
 
 
+def nesterov(w, g, state, t):
+    """The document's own form: from the velocity before and after."""
+    before = state.get("v", 0)
+    v = 0.9 * before - 0.1 * g
+    return w - 0.9 * before + 1.9 * v, {"v": v}
+
+
+def adagrad(w, g, state, t):
+    total = state.get("total", 0) + g * g
+    return w - 0.1 * g / (np.sqrt(total) + 1e-3), {"total": total}
+
+
+def rmsprop(w, g, state, t):
+    v = 0.8 * state.get("v", 0) + 0.2 * g * g
+    return w - 0.1 * g / (np.sqrt(v) + 1e-3), {"v": v}
+
+
 CASES = {
     "sgd": (lambda **k: SGD(0.1, **k), sgd),
     "momentum_step": (lambda **k: Momentum(0.1, 0.9, **k), momentum_step),
@@ -61,6 +81,10 @@ CASES = {
         lambda **k: Momentum(0.1, 0.9, velocity="gradient", **k),
         momentum_gradient,
     ),
+    "nesterov_step": (lambda **k: Nesterov(0.1, 0.9, **k), nesterov),
+    "nesterov_gradient": (lambda **k: Nesterov(0.1, 0.9, velocity="gradient", **k), nesterov),
+    "adagrad": (lambda **k: AdaGrad(0.1, 1e-3, **k), adagrad),
+    "rmsprop": (lambda **k: RMSProp(0.1, 0.8, 1e-3, **k), rmsprop),
     "adam": (lambda **k: Adam(0.1, 0.8, 0.99, 1e-3, **k), adam),
 }
 
@@ -80,7 +104,8 @@ def test_five_steps_follow_the_formula(name, decay, block, monkeypatch):
         set_gradients(flat, t)
         for p in net.parameters():
             g = p.grad + decay * expected[p.name] * p.decay
-            expected[p.name], states[p.name] = formula(expected[p.name], g, states[p.name], t)
+            w, states[p.name] = formula(expected[p.name], g, states[p.name], t)
+            expected[p.name] = w
         optimizer.step(flat)
     for p in net.parameters():
         np.testing.assert_allclose(p.value, expected[p.name], rtol=1e-12, atol=1e-14)
@@ -358,6 +383,9 @@ def test_a_network_without_parameters():
         lambda: Adam(eps=0.0),
         lambda: SGD(weight_decay=-1.0),
         lambda: Momentum(velocity="other"),
+        lambda: Nesterov(momentum=-0.1),
+        lambda: AdaGrad(eps=0.0),
+        lambda: RMSProp(rho=1.0),
     ],
 )
 def test_impossible_settings(make):
@@ -369,12 +397,13 @@ def test_defaults_are_the_documents():
     assert SGD().lr == 0.01
     assert (Momentum().lr, Momentum().momentum, Momentum().velocity) == (0.01, 0.9, "step")
     default = Adam()
+    assert (AdaGrad().lr, AdaGrad().eps) == (0.01, 1e-7)
     assert (default.lr, default.beta1, default.beta2, default.eps) == (0.001, 0.9, 0.999, 1e-7)
 
 
 def test_by_name():
     assert isinstance(make_optimizer("momentum", lr=0.1, momentum=0.5), Momentum)
-    with pytest.raises(ArgumentError, match="sgd, momentum, adam"):
+    with pytest.raises(ArgumentError, match="sgd, momentum, nesterov, adagrad, rmsprop, adam"):
         make_optimizer("adamw")
     with pytest.raises(ArgumentError, match="sgd"):
         make_optimizer("sgd", beta1=0.1)
@@ -400,27 +429,94 @@ def test_aligned_zeros(size):
         assert array.flags.writeable and (size == 0 or array.ctypes.data % 64 == 0)
 
 
-@pytest.mark.parametrize("name", ["sgd", "momentum_gradient", "adam"])
-def test_steps_agree_with_pytorch(name):
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize(
+    "name", ["sgd", "momentum_gradient", "nesterov_gradient", "adagrad", "rmsprop", "adam"]
+)
+def test_steps_agree_with_pytorch(name, decoupled):
     torch = pytest.importorskip("torch", reason="PyTorch, the outside judge, is not installed")
     net = make_net()
     flat = FlatParameters(net)
     theirs = {p.name: torch.nn.Parameter(torch.tensor(p.value.copy())) for p in net.parameters()}
+    shrunk = [theirs[p.name] for p in net.parameters() if p.decay]
     groups = [
-        {"params": [theirs[p.name] for p in net.parameters() if p.decay], "weight_decay": 0.1},
+        {"params": shrunk, "weight_decay": 0 if decoupled else 0.1},
         {"params": [theirs[p.name] for p in net.parameters() if not p.decay]},
     ]
     judge = {
         "sgd": lambda: torch.optim.SGD(groups, lr=0.1),
         "momentum_gradient": lambda: torch.optim.SGD(groups, lr=0.1, momentum=0.9),
+        "nesterov_gradient": lambda: torch.optim.SGD(groups, lr=0.1, momentum=0.9, nesterov=True),
+        "adagrad": lambda: torch.optim.Adagrad(groups, lr=0.1, eps=1e-3),
+        "rmsprop": lambda: torch.optim.RMSprop(groups, lr=0.1, alpha=0.8, eps=1e-3),
         "adam": lambda: torch.optim.Adam(groups, lr=0.1, betas=(0.8, 0.99), eps=1e-3),
     }[name]()
-    optimizer = CASES[name][0](weight_decay=0.1)
+    optimizer = CASES[name][0](weight_decay=0.1, decoupled=decoupled)
     for t in range(5):
         set_gradients(flat, t)
         for p in net.parameters():
             theirs[p.name].grad = torch.tensor(p.grad.copy())
         optimizer.step(flat)
+        if decoupled:  # what AdamW does before the step
+            with torch.no_grad():
+                for weight in shrunk:
+                    weight *= 1 - 0.1 * 0.1
         judge.step()
     for p in net.parameters():
         np.testing.assert_allclose(p.value, theirs[p.name].detach().numpy(), rtol=1e-12, atol=1e-14)
+
+
+def test_decoupled_decay_is_not_divided_by_the_gradients_size():
+    # Where gradients are large, Adam's penalty hardly shrinks a weight; decoupled decay does.
+    def shrunk(decoupled):
+        dense = Dense(1, bias=False, weight_init="constant")
+        dense.build((2,), np.float64)
+        flat = FlatParameters(dense)
+        optimizer = Adam(0.1, weight_decay=0.5, decoupled=decoupled)
+        for t in range(4):
+            dense.weight.grad = [[1e3 * (-1) ** t], [1e-3 * (-1) ** t]]
+            optimizer.step(flat)
+        return dense.weight.value.ravel()
+
+    apart = shrunk(True)
+    assert apart[0] == pytest.approx(apart[1], rel=1e-3)
+    assert shrunk(False)[0] > 1.1 * shrunk(False)[1]
+
+
+def test_the_penalty_is_that_of_the_weights_alone():
+    net = make_net()
+    flat = FlatParameters(net)
+    net["a"].bias.value = np.full(5, 100.0)
+    weights = sum(float((net[name].weight.value ** 2).sum()) for name in "ab")
+    assert SGD(weight_decay=0.3).penalty(flat) == pytest.approx(0.15 * weights)
+    assert SGD().penalty(flat) == SGD(weight_decay=0.3, decoupled=True).penalty(flat) == 0
+
+
+def test_the_penalty_s_gradient_is_what_decay_adds():
+    net = make_net()
+    flat = FlatParameters(net)
+    optimizer = SGD(1.0, weight_decay=0.3)
+    place, h = flat.segments[0].start + 2, 1e-5
+    before = flat.value.copy()
+    values = []
+    for sign in (1, -1):
+        flat.value[place] = before[place] + sign * h
+        values.append(optimizer.penalty(flat))
+    flat.value[:] = before
+    optimizer.step(flat)  # the gradients are 0
+    moved = (before - flat.value)[place]
+    assert moved == pytest.approx((values[0] - values[1]) / (2 * h), rel=1e-8)
+
+
+def test_nesterov_is_momentum_with_the_gradient_ahead():
+    # On f = x**2/2 the gradient at the point ahead can be computed, so both forms can be compared.
+    dense = Dense(1, bias=False, weight_init="constant")
+    dense.build((1,), np.float64)
+    flat, optimizer = FlatParameters(dense), Nesterov(0.1, 0.9)
+    x, v = 1.0, 0.0
+    for _ in range(20):
+        dense.weight.grad = dense.weight.value
+        optimizer.step(flat)
+        v = 0.9 * v - 0.1 * (x + 0.9 * v)
+        x += v
+        assert dense.weight.value.item() == pytest.approx(x + 0.9 * v, rel=1e-12)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastscratch.kernels.problem import DROPOUT_OPS, UPDATE_OPS
+from fastscratch.kernels.problem import DROPOUT_OPS, FRACTIONAL_POOL_OPS, UPDATE_OPS
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch, the outside judge, is not installed: pip install torch==2.13.0"
@@ -47,6 +47,8 @@ def unsupported(p):
         return ""
     if p.op in (*UPDATE_OPS, *DROPOUT_OPS):
         return "it has no such call, or other masks; tests of optimizers and dropout compare"
+    if p.op in FRACTIONAL_POOL_OPS:
+        return "it draws windows of its own"
     if p.N == 0 and p.op in ("im2col", "col2im"):
         return "unfold takes no empty batch"
     if p.op.startswith("avg_pool2d"):
@@ -195,6 +197,12 @@ def _batch_norm_relu_backward(p, dout, y, **arguments):
     return _batch_norm_backward(p, aten.threshold_backward(dout, y, 0), **arguments)
 
 
+def _prelu_backward(p, dout, x, slopes):
+    x, slopes = x.clone().requires_grad_(), slopes.clone().requires_grad_()
+    F.prelu(x, slopes).backward(dout)
+    return {"dx": x.grad, "dslopes": slopes.grad}
+
+
 def _descend(p, value, grad, rates):
     w = value.clone().requires_grad_()
     w.grad = grad.clone()
@@ -212,6 +220,16 @@ AROUND = {
     "sigmoid_backward": lambda p, dout, y: {"dx": aten.sigmoid_backward(dout, y)},
     "tanh_forward": lambda p, x: {"y": torch.tanh(x)},
     "tanh_backward": lambda p, dout, y: {"dx": aten.tanh_backward(dout, y)},
+    "leaky_relu_forward": lambda p, x, alpha: {"y": F.leaky_relu(x, alpha.item())},
+    "leaky_relu_backward": lambda p, dout, x, alpha: {
+        "dx": aten.leaky_relu_backward(dout, x, alpha.item(), False)
+    },
+    "elu_forward": lambda p, x, alpha: {"y": F.elu(x, alpha.item())},
+    "elu_backward": lambda p, dout, y, alpha: {
+        "dx": aten.elu_backward(dout, alpha.item(), 1, 1, True, y)
+    },
+    "prelu_forward": lambda p, x, slopes: {"y": F.prelu(x, slopes)},
+    "prelu_backward": _prelu_backward,
     "softmax_cross_entropy_forward": _cross_entropy,
     "softmax_cross_entropy_backward": lambda p, probabilities, labels: {
         "dscores": (probabilities - F.one_hot(labels, p.C)) / max(p.N, 1)

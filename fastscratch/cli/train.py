@@ -19,7 +19,7 @@ from fastscratch.cli.run_folder import HISTORY, MODEL, RunFolder
 from fastscratch.errors import ArgumentError, CheckpointError
 
 MODELS = ("digits_cnn", "simple_conv_net", "mlp")
-OPTIMIZERS = ("sgd", "momentum", "adam")
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam")
 SCHEDULES = ("constant", "cosine")
 
 DEFAULTS = {

@@ -80,6 +80,59 @@ def split_validation(x: Array, t: Array, fraction: float = 0.2, *, seed: int = 0
     return (x[order[aside:]], t[order[aside:]]), (x[order[:aside]], t[order[:aside]])
 
 
+def train_validation_test_split(
+    x: Array, t: Array, validation: float = 0.2, test: float = 0.2, *, seed: int = 0
+) -> tuple[tuple[Array, Array], tuple[Array, Array], tuple[Array, Array]]:
+    """Shuffle samples and part them in three: to train on, to choose by, and to judge the choice.
+
+    Parameters
+    ----------
+    x, t : ndarray
+        Samples and their targets, first axis in common.
+    validation, test : float
+        Shares, each between 0 and 1; the numbers of samples are rounded to the nearest.
+    seed : int
+        The shuffle is a function of the seed and the number of samples alone.
+
+    Returns
+    -------
+    (x_train, t_train), (x_validation, t_validation), (x_test, t_test) : ndarray
+        Copies; together they hold every sample once.
+
+    Raises
+    ------
+    ShapeError
+        If `x` and `t` differ in length.
+    ArgumentError
+        If a share is not between 0 and 1, or a part would be empty.
+
+    Examples
+    --------
+    >>> x, t = np.arange(20.0).reshape(10, 2), np.arange(10)
+    >>> [len(part[1]) for part in train_validation_test_split(x, t, 0.2, 0.3)]
+    [5, 2, 3]
+    """
+    count = len(x)
+    if count != len(t):
+        raise ShapeError(f"train_validation_test_split: x has {count} samples but t has {len(t)}")
+    for name, share in (("validation", validation), ("test", test)):
+        if not 0 < share < 1:
+            raise ArgumentError(
+                f"train_validation_test_split: {name} must lie between 0 and 1, got {share}"
+            )
+    aside = [math.floor(share * count + 0.5) for share in (validation, test)]
+    if min(aside) < 1 or sum(aside) >= count:
+        raise ArgumentError(
+            f"train_validation_test_split: validation {validation} and test {test} of {count} "
+            "samples leave a part empty"
+        )
+    order = shuffled_indices(count, seed)
+    first, second = aside[0], aside[0] + aside[1]
+    parts = (order[second:], order[:first], order[first:second])
+    train, middle, last = ((x[part], t[part]) for part in parts)
+    return train, middle, last
+
+
 def shuffled_indices(count: int, *key: int) -> Array:
     """A permutation of range(count), decided by `count` and the non-negative ints in `key` alone.
 

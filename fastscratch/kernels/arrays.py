@@ -6,7 +6,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from fastscratch.kernels.problem import DTYPES, ChannelsProblem, ElementsProblem
+from fastscratch.kernels.problem import (
+    DTYPES,
+    ChannelsProblem,
+    ElementsProblem,
+    RegionsProblem,
+)
 
 LABELS: np.dtype[Any] = np.dtype(np.int64)
 """Of class numbers, and of the words of a key."""
@@ -16,6 +21,9 @@ NUMBERS: np.dtype[Any] = np.dtype(np.float64)
 
 SUMMED = 8192
 """Elements of one partial sum: a number of its own, so that threads change no bit."""
+
+FLAT: np.dtype[Any] = np.dtype(np.int32)
+"""Of an element's place in its plane, ih*W + iw."""
 
 Role = Literal["in", "out", "inout"]
 
@@ -53,6 +61,59 @@ def elementwise_sum(p: ElementsProblem) -> dict[str, ArraySpec]:
     """y from x and another."""
     names = {"x": "in", "other": "in", "y": "out"}
     return {name: one_array(role, p.dtype, *p.shape) for name, role in names.items()}  # type: ignore[arg-type]
+
+
+def rectifier_forward(p: ElementsProblem) -> dict[str, ArraySpec]:
+    """y from x, and a number."""
+    return _rectifier(p, "x", target="y")
+
+
+def rectifier_backward(saved: str) -> Callable[[ElementsProblem], dict[str, ArraySpec]]:
+    """dx from dout, from what the forward pass took or gave, and a number."""
+    return lambda p: _rectifier(p, "dout", saved, target="dx")
+
+
+def _rectifier(p: ElementsProblem, *sources: str, target: str) -> dict[str, ArraySpec]:
+    return {
+        **{name: one_array("in", p.dtype, *p.shape) for name in sources},
+        "alpha": ArraySpec("in", (1,), NUMBERS), target: one_array("out", p.dtype, *p.shape),
+    }  # fmt: skip
+
+
+def sloped_forward(p: ChannelsProblem) -> dict[str, ArraySpec]:
+    """y from x, and a slope for each channel."""
+    return {
+        "x": one_array("in", p.dtype, p.N, p.C, p.S), "slopes": one_array("in", p.dtype, p.C),
+        "y": one_array("out", p.dtype, p.N, p.C, p.S),
+    }  # fmt: skip
+
+
+def sloped_backward(p: ChannelsProblem) -> dict[str, ArraySpec]:
+    """The gradients of both."""
+    return {
+        "dout": one_array("in", p.dtype, p.N, p.C, p.S),
+        "x": one_array("in", p.dtype, p.N, p.C, p.S), "slopes": one_array("in", p.dtype, p.C),
+        "dx": one_array("out", p.dtype, p.N, p.C, p.S), "dslopes": one_array("out", p.dtype, p.C),
+    }  # fmt: skip
+
+
+def regions_forward(p: RegionsProblem) -> dict[str, ArraySpec]:
+    """The first row and the one behind the last of each row of windows; columns likewise."""
+    y = (p.N, p.C, p.OH, p.OW)
+    return {
+        "x": one_array("in", p.dtype, p.N, p.C, p.H, p.W),
+        "rows": ArraySpec("in", (p.OH, 2), LABELS), "cols": ArraySpec("in", (p.OW, 2), LABELS),
+        "y": one_array("out", p.dtype, *y), "argmax": ArraySpec("out", y, FLAT),
+    }  # fmt: skip
+
+
+def regions_backward(p: RegionsProblem) -> dict[str, ArraySpec]:
+    """The largest elements alone have a gradient."""
+    y = (p.N, p.C, p.OH, p.OW)
+    return {
+        "dout": one_array("in", p.dtype, *y), "argmax": ArraySpec("in", y, FLAT),
+        "dx": one_array("out", p.dtype, p.N, p.C, p.H, p.W),
+    }  # fmt: skip
 
 
 def losses_forward(p: ChannelsProblem) -> dict[str, ArraySpec]:

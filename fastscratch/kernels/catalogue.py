@@ -20,10 +20,12 @@ from fastscratch.kernels.problem import (
     CHANNEL_OPS,
     DENSE_OPS,
     ELEMENT_OPS,
+    FRACTIONAL_POOL_OPS,
     ChannelsProblem,
     DenseProblem,
     ElementsProblem,
     Problem,
+    RegionsProblem,
     WindowProblem,
 )
 
@@ -159,6 +161,8 @@ class OpSpec:
             sample = ElementsProblem(self.name, "f32", (1,))
         elif self.name in CHANNEL_OPS:
             sample = ChannelsProblem(self.name, "f32", 1, 1)
+        elif self.name in FRACTIONAL_POOL_OPS:
+            sample = RegionsProblem(self.name, "f32", 1, 1, 1, 1, 1, 1)
         return tuple(self.arrays(sample))
 
 
@@ -375,6 +379,8 @@ def _dense_flops(p: DenseProblem) -> int:
 
 _SLOPE_TERMS = 60
 """The largest dout*(1 - y*y) is of about this size where both are standard normal."""
+_MEETING = 8
+"""So many windows, at the most, are taken to have one element as their maximum."""
 _EXP_FLOPS = 20
 """An exponential and a division, counted as so many operations."""
 _WINDOW = ("stride", "padding", "dilation")
@@ -451,6 +457,22 @@ OPS: dict[str, OpSpec] = {
             lambda p: 1, lambda p: p.size),
         _op("add_relu_forward", "activations", (), around.elementwise_sum,
             lambda p: 1, lambda p: 2 * p.size),
+        _op("leaky_relu_forward", "rectifiers", (), around.rectifier_forward,
+            lambda p: 1, lambda p: p.size),
+        _op("leaky_relu_backward", "rectifiers", (), around.rectifier_backward("x"),
+            lambda p: 1, lambda p: p.size),
+        _op("elu_forward", "rectifiers", (), around.rectifier_forward,
+            lambda p: 1, lambda p: _EXP_FLOPS * p.size, rounds=True),
+        _op("elu_backward", "rectifiers", (), around.rectifier_backward("y"),
+            lambda p: 8, lambda p: 2 * p.size),
+        _op("prelu_forward", "rectifiers", (), around.sloped_forward,
+            lambda p: 1, lambda p: p.size),
+        _op("prelu_backward", "rectifiers", (), around.sloped_backward,
+            lambda p: 1 + p.N * p.S, lambda p: 3 * p.size),
+        _op("fractional_max_pool2d_forward", "fractional_pool2d", (), around.regions_forward,
+            lambda p: 0, lambda p: p.N * p.C * p.H * p.W),
+        _op("fractional_max_pool2d_backward", "fractional_pool2d", (), around.regions_backward,
+            lambda p: _MEETING, lambda p: p.N * p.C * p.OH * p.OW),
         _op("softmax_cross_entropy_forward", "losses", (), around.losses_forward,
             lambda p: 8, lambda p: _EXP_FLOPS * p.size, rounds=True),
         _op("softmax_cross_entropy_backward", "losses", (), around.losses_backward,
@@ -459,6 +481,12 @@ OPS: dict[str, OpSpec] = {
             lambda p: 4, lambda p: 4 * p.size),
         _op("momentum_update", "optimizers", (), around.update_of("velocity", rates=4),
             lambda p: 8, lambda p: 7 * p.size),
+        _op("nesterov_update", "optimizers", (), around.update_of("velocity", rates=4),
+            lambda p: 8, lambda p: 8 * p.size),
+        _op("adagrad_update", "optimizers", (), around.update_of("total", rates=3),
+            lambda p: 8, lambda p: 9 * p.size, rounds=True),
+        _op("rmsprop_update", "optimizers", (), around.update_of("v", rates=4),
+            lambda p: 8, lambda p: 11 * p.size, rounds=True),
         _op("adam_update", "optimizers", (), around.update_of("m", "v", rates=6),
             lambda p: 8, lambda p: 14 * p.size, rounds=True),
         _op("squared_norm", "optimizers", (), around.partial_sums,

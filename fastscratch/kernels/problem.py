@@ -8,6 +8,7 @@ A problem is everything that matters to the choice and the speed of a kernel, an
     relu_forward:f32:n100x30x24x24
     batch_norm_forward:f32:n100c30s576
     conv2d_relu_max_pool2d_forward:f32:n100c1h28w28:oc30k5s1p0m2
+    fractional_max_pool2d_forward:f32:n100c30h24w24:oh16ow16
 
 Operations on single elements are posed by the shape of their arrays, whatever its axes mean; those
 on rows (N, C), and on channels (N, C, S) with S pixels, by these extents, ``s`` left out at 1.
@@ -45,19 +46,26 @@ ACTIVATION_OPS = (
     "relu_forward", "relu_backward", "sigmoid_forward", "sigmoid_backward",
     "tanh_forward", "tanh_backward",
 )  # fmt: skip
+RECTIFIER_OPS = ("leaky_relu_forward", "leaky_relu_backward", "elu_forward", "elu_backward")
+PRELU_OPS = ("prelu_forward", "prelu_backward")
+FRACTIONAL_POOL_OPS = ("fractional_max_pool2d_forward", "fractional_max_pool2d_backward")
 LOSS_OPS = ("softmax_cross_entropy_forward", "softmax_cross_entropy_backward")
-UPDATE_OPS = ("sgd_update", "momentum_update", "adam_update", "squared_norm")
+UPDATE_OPS = (
+    "sgd_update", "momentum_update", "nesterov_update", "adagrad_update", "rmsprop_update",
+    "adam_update", "squared_norm",
+)  # fmt: skip
 BATCH_NORM_OPS = (
     "batch_norm_forward", "batch_norm_inference", "batch_norm_backward",
     "batch_norm_relu_forward", "batch_norm_relu_backward",
 )  # fmt: skip
 SUM_OPS = ("add_forward", "add_relu_forward")
 DROPOUT_OPS = ("dropout_forward", "dropout_backward")
-ELEMENT_OPS = ACTIVATION_OPS + SUM_OPS + UPDATE_OPS + DROPOUT_OPS
-CHANNEL_OPS = LOSS_OPS + BATCH_NORM_OPS
+ELEMENT_OPS = ACTIVATION_OPS + RECTIFIER_OPS + SUM_OPS + UPDATE_OPS + DROPOUT_OPS
+CHANNEL_OPS = LOSS_OPS + BATCH_NORM_OPS + PRELU_OPS
 FAMILIES = (
     CONV_OPS, CONV_POOL_OPS, MAX_POOL_OPS, AVG_POOL_OPS, DENSE_OPS, COLUMN_OPS, ACTIVATION_OPS,
-    SUM_OPS, LOSS_OPS, UPDATE_OPS, BATCH_NORM_OPS, DROPOUT_OPS,
+    RECTIFIER_OPS, PRELU_OPS, FRACTIONAL_POOL_OPS, SUM_OPS, LOSS_OPS, UPDATE_OPS, BATCH_NORM_OPS,
+    DROPOUT_OPS,
 )  # fmt: skip
 """Every operation, by the form of its problems."""
 
@@ -97,6 +105,24 @@ class ChannelsProblem:
     def __str__(self) -> str:
         pixels = f"s{self.S}" if self.S != 1 else ""
         return f"{self.op}:{self.dtype}:n{self.N}c{self.C}{pixels}"
+
+
+@dataclass(frozen=True)
+class RegionsProblem:
+    """A grid of ``OH x OW`` windows, each of its own extent, over images."""
+
+    op: str
+    dtype: str
+    N: int
+    C: int
+    H: int
+    W: int
+    OH: int
+    OW: int
+
+    def __str__(self) -> str:
+        images = f"n{self.N}c{self.C}h{self.H}w{self.W}"
+        return f"{self.op}:{self.dtype}:{images}:oh{self.OH}ow{self.OW}"
 
 
 @dataclass(frozen=True)
@@ -157,7 +183,7 @@ class WindowProblem:
         return text + ("" if self.count_include_pad else "nopad")
 
 
-Problem = DenseProblem | WindowProblem | ElementsProblem | ChannelsProblem
+Problem = DenseProblem | WindowProblem | ElementsProblem | ChannelsProblem | RegionsProblem
 
 
 def parse_problem(text: str) -> Problem:
@@ -194,6 +220,8 @@ def parse_problem(text: str) -> Problem:
         )
     if op in ELEMENT_OPS + CHANNEL_OPS:
         return _parse_extents(text, op, rest)
+    if op in FRACTIONAL_POOL_OPS:
+        return _parse_regions(text, op, rest)
     if op in DENSE_OPS:
         form, needed, optional = f"{op}:f32:n100i784:o50", "n i o", ""
     elif op in CONV_OPS:
@@ -255,7 +283,7 @@ def _parse_extents(text: str, op: str, rest: list[str]) -> ElementsProblem | Cha
     words, numbers = _tokens(*rest[1:])
     needed, allowed = {"n"}, {"n"}
     if op in CHANNEL_OPS:
-        needed, allowed = {"n", "c"}, {"n", "c", "s"} if op in BATCH_NORM_OPS else {"n", "c"}
+        needed, allowed = {"n", "c"}, {"n", "c"} if op in LOSS_OPS else {"n", "c", "s"}
     fits = len(rest) == 2 and rest[0] in DTYPES and not words
     if not fits or not needed <= numbers.keys() <= allowed:
         raise ArgumentError(f"problem {text!r} is not of the form {op}:f32:{form}")
@@ -264,6 +292,19 @@ def _parse_extents(text: str, op: str, rest: list[str]) -> ElementsProblem | Cha
     if any(len(extents) != 1 for extents in numbers.values()) or not numbers["c"][0]:
         raise ArgumentError(f"problem {text!r} is not of the form {op}:f32:{form}")
     return ChannelsProblem(op, rest[0], *(_one(numbers.get(name, (1,))) for name in "ncs"))
+
+
+def _parse_regions(text: str, op: str, rest: list[str]) -> RegionsProblem:
+    """The problem of windows that have an extent each."""
+    words, numbers = _tokens(*rest[1:])
+    wanted = ("n", "c", "h", "w", "oh", "ow")
+    fits = len(rest) == 3 and rest[0] in DTYPES and not words and numbers.keys() == set(wanted)
+    if not fits or any(len(extents) != 1 for extents in numbers.values()):
+        raise ArgumentError(f"problem {text!r} is not of the form {op}:f32:n1c3h9w9:oh6ow6")
+    N, C, H, W, OH, OW = (_one(numbers[name]) for name in wanted)
+    if min(C, OH, OW) < 1 or OH > H or OW > W:
+        raise ArgumentError(f"problem {text!r}: c, oh and ow are 1 or more, oh <= h and ow <= w")
+    return RegionsProblem(op, rest[0], N, C, H, W, OH, OW)
 
 
 def _tokens(*parts: str) -> tuple[list[str], dict[str, tuple[int, ...]]]:

@@ -14,15 +14,27 @@
 Whether a pass trains is an argument of it, not a mode of the network.
 """
 
-from fastscratch.layers.activations import Activation, ReLU, Sigmoid, Softmax, Tanh
+from fastscratch.layers.activations import (
+    Activation,
+    Identity,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Step,
+    Tanh,
+)
 from fastscratch.layers.base import Layer
 from fastscratch.layers.batch_norm import BatchNorm
 from fastscratch.layers.conv2d import Conv2d
 from fastscratch.layers.dense import Dense
+from fastscratch.layers.drop_connect import DropConnect
 from fastscratch.layers.dropout import Dropout
 from fastscratch.layers.flatten import Flatten
+from fastscratch.layers.fractional_pool2d import FractionalMaxPool2d
+from fastscratch.layers.nodes import AddNode, MultiplyNode
 from fastscratch.layers.parameter import Buffer, Parameter
 from fastscratch.layers.pool2d import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from fastscratch.layers.rectifiers import ELU, LeakyReLU, PReLU
 from fastscratch.layers.registry import (
     describe_layer,
     layer_from_description,
@@ -33,23 +45,32 @@ from fastscratch.layers.sequential import Sequential
 from fastscratch.layers.summary import Summary, SummaryRow
 
 __all__ = [
+    "ELU",
     "Activation",
+    "AddNode",
     "AvgPool2d",
     "BatchNorm",
     "Buffer",
     "Conv2d",
     "Dense",
+    "DropConnect",
     "Dropout",
     "Flatten",
+    "FractionalMaxPool2d",
     "GlobalAvgPool2d",
+    "Identity",
     "Layer",
+    "LeakyReLU",
     "MaxPool2d",
+    "MultiplyNode",
+    "PReLU",
     "Parameter",
     "ReLU",
     "Residual",
     "Sequential",
     "Sigmoid",
     "Softmax",
+    "Step",
     "Summary",
     "SummaryRow",
     "Tanh",

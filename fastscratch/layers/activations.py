@@ -1,4 +1,4 @@
-"""Activations without parameters: ReLU, Sigmoid, Tanh, Softmax. Each keeps its output only."""
+"""Activations that keep their output only: ReLU, Sigmoid, Tanh, Softmax, Identity, Step."""
 
 import numpy as np
 
@@ -118,3 +118,42 @@ class Softmax(Activation):
     def _backward(self, dout: Array) -> Array:
         y = self._saved
         return np.asarray(y * (dout - (dout * y).sum(axis=1, keepdims=True)))
+
+
+@register_layer
+class Identity(Activation):
+    """``y = x``: the output layer of a regression.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Identity().forward(np.array([[-1.5, 2.0]]))
+    array([[-1.5,  2. ]])
+    """
+
+    def _activate(self, x: Array) -> Array:
+        return x
+
+    def _backward(self, dout: Array) -> Array:
+        return dout
+
+
+@register_layer
+class Step(Activation):
+    """``y = 1`` where ``x > 0``, else 0: the perceptron's. Its slope is 0, so nothing learns by it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> step = Step()
+    >>> step.forward(np.array([[-1.0, 0.0, 2.0]]), training=True)
+    array([[0., 0., 1.]])
+    >>> step.backward(np.ones((1, 3)))
+    array([[0., 0., 0.]])
+    """
+
+    def _activate(self, x: Array) -> Array:
+        return np.asarray(x > 0).astype(x.dtype)
+
+    def _backward(self, dout: Array) -> Array:
+        return np.zeros_like(dout)

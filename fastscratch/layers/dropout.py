@@ -8,7 +8,7 @@ from fastscratch.layers.base import Layer
 from fastscratch.layers.parameter import Buffer
 from fastscratch.layers.registry import register_layer
 from fastscratch.layers.shapes import Shape
-from fastscratch.layers.streams import stream_key
+from fastscratch.layers.streams import step_key
 from fastscratch.types import Array
 
 
@@ -70,5 +70,4 @@ class Dropout(Layer):
     def _key(self) -> Array:
         """Another one for each layer of a network, and for each step."""
         assert self.seed is not None
-        words = stream_key(self.seed, f"{self._dotted('mask')}:{int(self.step.value)}")
-        return np.array([words & 0xFFFFFFFF, words >> 32 & 0xFFFFFFFF], np.int64)
+        return step_key(self.seed, self._dotted("mask"), int(self.step.value))

@@ -45,7 +45,7 @@ def merged_steps(layers: list[Layer]) -> list[Step]:
         before = steps[-1] if steps else None
         if type(layer) is ReLU and type(before) is BatchNorm and before.backend == layer.backend:
             steps[-1] = RectifiedNorm(before, layer)
-        elif type(layer) is ReLU and type(before) is Residual and before.backend == layer.backend:
+        elif type(layer) is ReLU and type(before) is Residual and _sums(before, layer):
             steps[-1] = RectifiedResidual(before, layer)
         elif type(layer) is MaxPool2d and type(before) is ReLU:
             steps.pop()
@@ -57,3 +57,8 @@ def merged_steps(layers: list[Layer]) -> list[Step]:
         else:
             steps.append(layer)
     return steps
+
+
+def _sums(residual: Residual, relu: ReLU) -> bool:
+    """Whether the block is always the sum of its two paths, on the implementation of the ReLU."""
+    return residual.survival == 1 and residual.backend == relu.backend

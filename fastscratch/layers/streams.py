@@ -3,6 +3,7 @@
 import hashlib
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastscratch.errors import ArgumentError
 
@@ -56,3 +57,28 @@ def stream(seed: int, path: str) -> np.random.Generator:
     True
     """
     return np.random.Generator(np.random.Philox(key=stream_key(seed, path)))
+
+
+def step_key(seed: int, path: str, step: int) -> NDArray[np.int64]:
+    """Two words of 32 bits for what a layer draws at a training step: another pair at each.
+
+    Parameters
+    ----------
+    seed : int
+        The network's seed, zero or more.
+    path : str
+        Who draws, and what.
+    step : int
+        Training steps so far.
+
+    Returns
+    -------
+    ndarray of int64, shape (2,)
+
+    Examples
+    --------
+    >>> bool((step_key(0, "dropout.mask", 0) == step_key(0, "dropout.mask", 1)).any())
+    False
+    """
+    words = stream_key(seed, f"{path}:{step}")
+    return np.array([words & 0xFFFFFFFF, words >> 32 & 0xFFFFFFFF], np.int64)

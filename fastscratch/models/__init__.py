@@ -7,7 +7,9 @@ from fastscratch.errors import ArgumentError
 from fastscratch.layers.archive import load_model
 from fastscratch.layers.sequential import Sequential
 from fastscratch.layers.shapes import Shape
+from fastscratch.models.ensemble import Ensemble
 from fastscratch.models.networks import MLP, DigitsCNN, Network, SimpleConvNet
+from fastscratch.models.perceptron import Perceptron
 
 MODELS: dict[str, Callable[..., Network]] = {
     "digits_cnn": DigitsCNN,
@@ -20,7 +22,9 @@ __all__ = [
     "MLP",
     "MODELS",
     "DigitsCNN",
+    "Ensemble",
     "Network",
+    "Perceptron",
     "Sequential",
     "SimpleConvNet",
     "build",

@@ -41,17 +41,38 @@ from fastscratch.ops.dense import (
 )
 from fastscratch.ops.dropout import dropout_backward, dropout_forward
 from fastscratch.ops.explain import explain, problem_of
+from fastscratch.ops.fractional_pool2d import (
+    fractional_max_pool2d_backward,
+    fractional_max_pool2d_forward,
+)
 from fastscratch.ops.im2col import col2im, im2col
 from fastscratch.ops.losses import softmax_cross_entropy_backward, softmax_cross_entropy_forward
-from fastscratch.ops.optimizers import adam_update, momentum_update, sgd_update, squared_norm
+from fastscratch.ops.optimizers import (
+    adagrad_update,
+    adam_update,
+    momentum_update,
+    nesterov_update,
+    rmsprop_update,
+    sgd_update,
+    squared_norm,
+)
 from fastscratch.ops.pool2d import (
     avg_pool2d_backward,
     avg_pool2d_forward,
     max_pool2d_backward,
     max_pool2d_forward,
 )
+from fastscratch.ops.rectifiers import (
+    elu_backward,
+    elu_forward,
+    leaky_relu_backward,
+    leaky_relu_forward,
+    prelu_backward,
+    prelu_forward,
+)
 
 __all__ = [
+    "adagrad_update",
     "adam_update",
     "add_forward",
     "add_relu_forward",
@@ -75,14 +96,24 @@ __all__ = [
     "dense_forward",
     "dropout_backward",
     "dropout_forward",
+    "elu_backward",
+    "elu_forward",
     "explain",
+    "fractional_max_pool2d_backward",
+    "fractional_max_pool2d_forward",
     "im2col",
+    "leaky_relu_backward",
+    "leaky_relu_forward",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "momentum_update",
+    "nesterov_update",
+    "prelu_backward",
+    "prelu_forward",
     "problem_of",
     "relu_backward",
     "relu_forward",
+    "rmsprop_update",
     "sgd_update",
     "sigmoid_backward",
     "sigmoid_forward",

@@ -286,12 +286,12 @@ def batch_norm_relu_backward(
 
 def forward_problem(x: Array, gamma: Array, beta: Array) -> ChannelsProblem:
     """The problem that a call of `batch_norm_forward` poses, its arguments checked."""
-    return _problem("batch_norm_forward", {"x": x}, {"gamma": gamma, "beta": beta})
+    return channels_problem("batch_norm_forward", {"x": x}, {"gamma": gamma, "beta": beta})
 
 
 def relu_forward_problem(x: Array, gamma: Array, beta: Array) -> ChannelsProblem:
     """The problem that a call of `batch_norm_relu_forward` poses, its arguments checked."""
-    return _problem("batch_norm_relu_forward", {"x": x}, {"gamma": gamma, "beta": beta})
+    return channels_problem("batch_norm_relu_forward", {"x": x}, {"gamma": gamma, "beta": beta})
 
 
 def inference_problem(
@@ -299,7 +299,7 @@ def inference_problem(
 ) -> ChannelsProblem:
     """The problem that a call of `batch_norm_inference` poses, its arguments checked."""
     vectors = {"gamma": gamma, "beta": beta, "mean": mean, "var": var}
-    return _problem("batch_norm_inference", {"x": x}, vectors)
+    return channels_problem("batch_norm_inference", {"x": x}, vectors)
 
 
 def backward_problem(
@@ -307,7 +307,7 @@ def backward_problem(
 ) -> ChannelsProblem:
     """The problem that a call of `batch_norm_backward` poses, its arguments checked."""
     vectors = {"gamma": gamma, "mean": mean, "var": var}
-    return _problem("batch_norm_backward", {"dout": dout, "x": x}, vectors)
+    return channels_problem("batch_norm_backward", {"dout": dout, "x": x}, vectors)
 
 
 def relu_backward_problem(
@@ -315,10 +315,13 @@ def relu_backward_problem(
 ) -> ChannelsProblem:
     """The problem that a call of `batch_norm_relu_backward` poses, its arguments checked."""
     vectors = {"gamma": gamma, "mean": mean, "var": var}
-    return _problem("batch_norm_relu_backward", {"dout": dout, "y": y, "x": x}, vectors)
+    return channels_problem("batch_norm_relu_backward", {"dout": dout, "y": y, "x": x}, vectors)
 
 
-def _problem(op: str, batches: dict[str, Array], vectors: dict[str, Array]) -> ChannelsProblem:
+def channels_problem(
+    op: str, batches: dict[str, Array], vectors: dict[str, Array]
+) -> ChannelsProblem:
+    """The problem of batches (N, C, ...) of one shape and vectors (C,), its arguments checked."""
     dtype = dtype_name(op, **batches, **vectors)
     (first_name, first), *others = batches.items()
     if first.ndim < 2 or not first.shape[1]:

@@ -10,6 +10,7 @@ from fastscratch.errors import ArgumentError
 from fastscratch.kernels.catalogue import find_op
 from fastscratch.kernels.problem import (
     Problem,
+    RegionsProblem,
     WindowProblem,
     parse_problem,
 )
@@ -20,10 +21,12 @@ from fastscratch.ops import (
     conv2d_pool,
     dense,
     dropout,
+    fractional_pool2d,
     im2col,
     losses,
     optimizers,
     pool2d,
+    rectifiers,
 )
 from fastscratch.ops.plan import as_input
 
@@ -49,6 +52,20 @@ PROBLEMS: dict[str, tuple[Callable[..., Any], Callable[..., Problem]]] = {
     "im2col": (im2col.im2col, im2col.im2col_problem),
     "col2im": (im2col.col2im, im2col.col2im_problem),
     **{op: (getattr(activations, op), problem) for op, problem in activations.PROBLEMS.items()},
+    "leaky_relu_forward": (rectifiers.leaky_relu_forward, rectifiers.leaky_problem),
+    "leaky_relu_backward": (rectifiers.leaky_relu_backward, rectifiers.leaky_backward_problem),
+    "elu_forward": (rectifiers.elu_forward, rectifiers.elu_problem),
+    "elu_backward": (rectifiers.elu_backward, rectifiers.elu_backward_problem),
+    "prelu_forward": (rectifiers.prelu_forward, rectifiers.prelu_problem),
+    "prelu_backward": (rectifiers.prelu_backward, rectifiers.prelu_backward_problem),
+    "fractional_max_pool2d_forward": (
+        fractional_pool2d.fractional_max_pool2d_forward,
+        fractional_pool2d.forward_problem,
+    ),
+    "fractional_max_pool2d_backward": (
+        fractional_pool2d.fractional_max_pool2d_backward,
+        fractional_pool2d.backward_problem,
+    ),
     "softmax_cross_entropy_forward": (
         losses.softmax_cross_entropy_forward,
         losses.forward_problem,
@@ -59,6 +76,9 @@ PROBLEMS: dict[str, tuple[Callable[..., Any], Callable[..., Problem]]] = {
     ),
     "sgd_update": (optimizers.sgd_update, optimizers.sgd_problem),
     "momentum_update": (optimizers.momentum_update, optimizers.momentum_problem),
+    "nesterov_update": (optimizers.nesterov_update, optimizers.nesterov_problem),
+    "adagrad_update": (optimizers.adagrad_update, optimizers.adagrad_problem),
+    "rmsprop_update": (optimizers.rmsprop_update, optimizers.rmsprop_problem),
     "adam_update": (optimizers.adam_update, optimizers.adam_problem),
     "squared_norm": (optimizers.squared_norm, optimizers.norm_problem),
     "batch_norm_forward": (batch_norm.batch_norm_forward, batch_norm.forward_problem),
@@ -179,11 +199,11 @@ def call_of(problem: Problem, arrays: dict[str, Any]) -> Callable[..., Any]:
     function, _ = PROBLEMS[problem.op]
     arguments: dict[str, Any] = {}
     for name in inspect.signature(function).parameters:
-        if name in ("eps", "ratio") and name in arrays:
+        if name in ("eps", "ratio", "alpha") and name in arrays:
             arguments[name] = arrays[name].item()
         elif name in arrays and name != "out":
             arguments[name] = arrays[name]
-        elif name == "input_shape" and isinstance(problem, WindowProblem):
+        elif name == "input_shape" and isinstance(problem, WindowProblem | RegionsProblem):
             arguments[name] = (problem.N, problem.C, problem.H, problem.W)
         elif hasattr(problem, name):
             arguments[name] = getattr(problem, name)

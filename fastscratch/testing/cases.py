@@ -17,8 +17,10 @@ from fastscratch.kernels.problem import (
     DENSE_OPS,
     DTYPES,
     ELEMENT_OPS,
+    FRACTIONAL_POOL_OPS,
     LOSS_OPS,
     MAX_POOL_OPS,
+    PRELU_OPS,
     UPDATE_OPS,
     Problem,
     parse_problem,
@@ -256,7 +258,18 @@ BATCH_NORM_CASES = {
     "large_images": "n2c2s1037",
     "pairs_of_pixels": "n3c70s2",
 }
-"""Cases of batch normalisation."""
+"""Cases of batch normalisation, and of rectifiers with a slope for each channel."""
+
+FRACTIONAL_CASES = {
+    "single_pixel": "n2c1h1w1:oh1ow1",
+    "zero_batch": "n0c2h4w5:oh2ow3",
+    "batch_1": "n1c3h5w7:oh3ow4",
+    "every_element": "n2c1h4w3:oh4ow3",
+    "whole_image": "n3c2h6w5:oh1ow1",
+    "images": "n2c5h11w13:oh7ow9",
+    "wide_rows": "n1c2h3w70:oh2ow44",
+}
+"""Cases of fractional pooling."""
 
 CONV_SHAPES = {
     "mnist_c1": "n100c1h28w28:oc30k5",
@@ -324,6 +337,10 @@ BATCH_NORM_SHAPES = {
 """The same for batch normalisation."""
 
 
+FRACTIONAL_SHAPES = {"mnist_pool": "n100c30h24w24:oh16ow16"}
+"""The same for fractional pooling."""
+
+
 def cases_of(op: str) -> dict[str, str]:
     """The cases of an operation by name: problems without operation and dtype.
 
@@ -342,8 +359,10 @@ def cases_of(op: str) -> dict[str, str]:
         return ELEMENT_CASES
     if op in LOSS_OPS:
         return LOSS_CASES
-    if op in BATCH_NORM_OPS:
+    if op in BATCH_NORM_OPS + PRELU_OPS:
         return BATCH_NORM_CASES
+    if op in FRACTIONAL_POOL_OPS:
+        return FRACTIONAL_CASES
     return DENSE_CASES if op in DENSE_OPS else COLUMN_CASES
 
 
@@ -365,8 +384,10 @@ def shapes_of(op: str) -> dict[str, str]:
         return UPDATE_SHAPES if op in UPDATE_OPS else ELEMENT_SHAPES
     if op in LOSS_OPS:
         return LOSS_SHAPES
-    if op in BATCH_NORM_OPS:
+    if op in BATCH_NORM_OPS + PRELU_OPS:
         return BATCH_NORM_SHAPES
+    if op in FRACTIONAL_POOL_OPS:
+        return FRACTIONAL_SHAPES
     return {
         name: re.sub(r"oc\d+|g\d+", "", CONV_SHAPES[name])
         for name in ("mnist_c1", "lenet_c2", "cifar_c1", "n1_28", "tiny")

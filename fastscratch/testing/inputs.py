@@ -11,9 +11,11 @@ from fastscratch.kernels.catalogue import OpSpec, find_op
 from fastscratch.kernels.geometry import window_counts
 from fastscratch.kernels.problem import (
     CONV_POOL_OPS,
+    FRACTIONAL_POOL_OPS,
     MAX_POOL_OPS,
     ChannelsProblem,
     Problem,
+    RegionsProblem,
     WindowProblem,
 )
 from fastscratch.types import Array
@@ -24,8 +26,8 @@ KINDS = ("integers", "normal", "non-finite", "bad argmax")
 
 def input_kinds(problem: Problem) -> tuple[str, ...]:
     """The kinds of inputs that a problem is tried with."""
-    given = problem.op in ("max_pool2d_backward", CONV_POOL_OPS[1])
-    return KINDS if given else KINDS[:3]
+    given = (MAX_POOL_OPS[1], CONV_POOL_OPS[1], FRACTIONAL_POOL_OPS[1])
+    return KINDS if problem.op in given else KINDS[:3]
 
 
 def make_inputs(problem: Problem, kind: str = "normal", seed: int = 0) -> dict[str, Array]:
@@ -105,14 +107,21 @@ def run_kernel(kernel: Any, problem: Problem, arrays: dict[str, Array], num_thre
 def _random(
     problem: Problem, name: str, array: ArraySpec, kind: str, rng: np.random.Generator
 ) -> Array:
+    if isinstance(problem, RegionsProblem) and name in ("rows", "cols"):
+        return _windows(problem.H if name == "rows" else problem.W, array, rng)
+    if isinstance(problem, RegionsProblem) and name == "argmax" and kind != "bad argmax":
+        return rng.integers(0, problem.H * problem.W, array.shape, array.dtype)
     if name == "argmax":
+        assert isinstance(problem, WindowProblem | RegionsProblem)
+        if kind == "bad argmax":
+            return _bad_argmax(array, rng)
         assert isinstance(problem, WindowProblem)
-        return _bad_argmax(array, rng) if kind == "bad argmax" else _argmax(problem, rng)
+        return _argmax(problem, rng)
     if name in ("labels", "key"):
         return _whole_numbers(problem, array, kind, rng)
-    if name in ("rates", "ratio", "eps"):
+    if name in ("rates", "ratio", "eps", "alpha"):
         return np.array(_RATES.get(problem.op, (0.5,)))
-    if name in ("v", "var"):  # means of squares
+    if name in ("v", "var", "total"):  # means or sums of squares
         return np.asarray(1 + np.abs(rng.integers(-3, 4, array.shape))).astype(array.dtype)
     if kind in ("integers", "bad argmax"):
         values = rng.integers(-3, 4, array.shape).astype(array.dtype)
@@ -132,6 +141,9 @@ def _random(
 _RATES = {
     "sgd_update": (0.25, 0.5),
     "momentum_update": (0.5, 0.25, -0.5, 0.5),
+    "nesterov_update": (0.5, 0.25, -0.5, 0.5),
+    "adagrad_update": (0.25, 0.125, 0.5),
+    "rmsprop_update": (0.25, 0.875, 0.125, 0.5),
     "adam_update": (0.875, 0.96875, 0.25, 1.5, 0.125, 0.5),
     "batch_norm_forward": (1e-5,),
     "batch_norm_inference": (1e-5,),
@@ -177,6 +189,12 @@ def _argmax(problem: WindowProblem, rng: np.random.Generator) -> Array:
     shape = (problem.N, problem.C, problem.H, problem.W)
     x = rng.integers(-3, 4, shape).astype(find_op(forward.op).arrays(forward)["x"].dtype)
     return reference_outputs(forward, {"x": x})["argmax"]
+
+
+def _windows(extent: int, array: ArraySpec, rng: np.random.Generator) -> Array:
+    """Windows anywhere, of one element to all of them: firsts and stops."""
+    first = rng.integers(0, extent, array.shape[0])
+    return np.stack([first, rng.integers(first, extent) + 1], axis=1)
 
 
 def _bad_argmax(array: ArraySpec, rng: np.random.Generator) -> Array:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastscratch.errors import ArgumentError, ShapeError
-from fastscratch.losses import SoftmaxCrossEntropy
+from fastscratch.losses import CrossEntropy, SoftmaxCrossEntropy
 from fastscratch.types import Array
 
 
@@ -39,7 +39,7 @@ def evaluate(
     batch_size : int
         Samples at a time; the last batch may hold fewer and counts for what it holds.
     accuracy : bool, optional
-        Whether to count hits; None means where the loss is `SoftmaxCrossEntropy`.
+        Whether to count hits; None means where the loss is a cross-entropy.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def confusion_table(scores: Array, t: Array) -> Array:
 
 def counts_hits(loss: Any) -> bool:
     """Whether a loss compares classes, so that an accuracy has a meaning."""
-    return isinstance(loss, SoftmaxCrossEntropy)
+    return isinstance(loss, SoftmaxCrossEntropy | CrossEntropy)
 
 
 def count_hits(scores: Array, t: Array) -> int:

@@ -19,10 +19,12 @@ TIMES = ("seconds", "validation_seconds", "images_per_second")
 class History:
     """One record for each epoch, and how the run ended.
 
-    Each record holds ``epoch`` (from 1), ``train_loss``, ``train_accuracy``, ``validation_loss``,
-    ``validation_accuracy`` (None where there is none), ``lr``, ``seconds`` of training,
-    ``validation_seconds`` and ``images_per_second`` of training. Losses and accuracies of the
-    training set are means over the epoch's batches, each seen just before its update.
+    Each record holds ``epoch`` (from 1), ``train_loss``, ``penalty``, ``train_accuracy``,
+    ``validation_loss``, ``validation_accuracy`` (None where there is none), ``lr``, ``seconds`` of
+    training, ``validation_seconds`` and ``images_per_second`` of training. Losses and accuracies of
+    the training set are means over the epoch's batches, each seen just before its update.
+    ``train_loss`` is what is minimised: weight decay's penalty, which ``penalty`` gives as it is at
+    the end of the epoch, is in it; ``validation_loss`` is the loss of the samples alone.
 
     Attributes
     ----------

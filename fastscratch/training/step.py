@@ -15,6 +15,8 @@ def update(
 ) -> tuple[float, Array]:
     """Forward, backward, step; the loss before the update, and the scores.
 
+    The loss is what is minimised: weight decay's penalty is part of it.
+
     Raises
     ------
     TrainingError
@@ -32,8 +34,19 @@ def update(
                 f"a gradient is not finite, though the loss is {value:.6g}: "
                 f"{explain(model, loss, x, t)}"
             )
-        optimizer.step(flat)
+        value += optimizer.penalty(flat)
+        if optimizer.full_batch:
+            optimizer.minimise(flat, lambda: _loss_and_gradient(model, loss, x, t), value)
+        else:
+            optimizer.step(flat)
     return value, scores
+
+
+def _loss_and_gradient(model: Any, loss: Any, x: Array, t: Array) -> float:
+    """The loss at the present parameters; their gradients are left in their place."""
+    value = float(loss.forward(model.forward(x, training=True), t))
+    model.backward_parameters(loss.backward())
+    return value
 
 
 def all_finite(array: Array) -> bool:

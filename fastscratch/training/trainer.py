@@ -55,7 +55,7 @@ class Trainer:
     callbacks : sequence of Callback
         Called in this order.
     accuracy : bool, optional
-        Whether to count hits; None means where the loss is `SoftmaxCrossEntropy`.
+        Whether to count hits; None means where the loss is a cross-entropy.
     checkpoint : path-like, optional
         Folder for checkpoints: one before the first batch, one after each epoch.
     checkpoint_every : int, optional
@@ -177,6 +177,12 @@ class Trainer:
             if samples != targets or samples == 0:
                 raise ShapeError(f"fit: validation has {samples} samples and {targets} targets")
         batches = Batches(x, t, self.batch_size, seed=self.seed, drop_last=self.drop_last)
+        if self.optimizer.full_batch and (batches.count > 1 or self.batch_size < len(x)):
+            raise ArgumentError(
+                f"{type(self.optimizer).__name__} compares gradients at different points, which "
+                "must be those of one function; those of mini-batches differ by their samples, so "
+                "that what it learns of the curvature is noise. Pass batch_size=len(x), or Adam"
+            )
         if not self.model.built:
             self.model.build(x.shape[1:], x.dtype)
         if self._flat is None:
@@ -272,6 +278,7 @@ class Trainer:
         record: Record = {
             "epoch": progress.epoch + 1,
             "train_loss": progress.loss_sum / progress.samples,
+            "penalty": self.optimizer.penalty(self._flat),
             "train_accuracy": progress.hits / progress.samples if self.accuracy else None,
             "validation_loss": None,
             "validation_accuracy": None,

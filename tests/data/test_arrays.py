@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastscratch.data import split_validation
+from fastscratch.data import split_validation, train_validation_test_split
 from fastscratch.data.arrays import present_images, present_labels, shuffled_indices
 from fastscratch.errors import ArgumentError, ShapeError
 
@@ -56,3 +56,24 @@ def test_shuffle_is_pinned():
     assert shuffled_indices(8, 0, 1).tolist() == [3, 7, 4, 2, 1, 6, 5, 0]
     assert shuffled_indices(0, 3).tolist() == []
     np.testing.assert_array_equal(np.sort(shuffled_indices(1000, 5)), np.arange(1000))
+
+
+def test_three_parts_hold_every_sample_once():
+    x, t = np.arange(200.0).reshape(100, 2), np.arange(100)
+    parts = train_validation_test_split(x, t, 0.2, 0.1, seed=3)
+    assert [len(labels) for _, labels in parts] == [70, 20, 10]
+    assert sorted(np.concatenate([labels for _, labels in parts])) == list(range(100))
+    for samples, labels in parts:
+        np.testing.assert_array_equal(samples, x[labels])
+    again = train_validation_test_split(x, t, 0.2, 0.1, seed=3)
+    assert all((a[1] == b[1]).all() for a, b in zip(parts, again, strict=True))
+    other = train_validation_test_split(x, t, 0.2, 0.1, seed=4)
+    assert (other[0][1] != parts[0][1]).any()
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.0, 0.2), (0.2, 1.0), (0.001, 0.2)])
+def test_three_parts_must_all_hold_something(shares):
+    with pytest.raises(ArgumentError, match="train_validation_test_split"):
+        train_validation_test_split(np.ones((10, 2)), np.ones(10), *shares)
+    with pytest.raises(ShapeError, match="x has 10 samples but t has 9"):
+        train_validation_test_split(np.ones((10, 2)), np.ones(9))

@@ -8,7 +8,6 @@ from fastscratch.errors import ArgumentError, FastscratchError, ShapeError
 from fastscratch.kernels.catalogue import OPS
 from fastscratch.kernels.problem import (
     AVG_POOL_OPS,
-    BATCH_NORM_OPS,
     CHANNEL_OPS,
     COLUMN_OPS,
     CONV_OPS,
@@ -16,9 +15,12 @@ from fastscratch.kernels.problem import (
     DENSE_OPS,
     ELEMENT_OPS,
     FAMILIES,
+    FRACTIONAL_POOL_OPS,
+    LOSS_OPS,
     ChannelsProblem,
     DenseProblem,
     ElementsProblem,
+    RegionsProblem,
     WindowProblem,
     parse_problem,
 )
@@ -36,9 +38,14 @@ def problems(draw):
     if op in ELEMENT_OPS:
         return ElementsProblem(op, dtype, draw(st.lists(st.integers(0, 90), min_size=1).map(tuple)))
     if op in CHANNEL_OPS:
-        pixels = draw(st.integers(0, 90)) if op in BATCH_NORM_OPS else 1
+        pixels = 1 if op in LOSS_OPS else draw(st.integers(0, 90))
         N, C = draw(st.integers(0, 90)), draw(st.integers(1, 90))
         return ChannelsProblem(op, dtype, N, C, pixels)
+    if op in FRACTIONAL_POOL_OPS:
+        H, W = draw(st.integers(1, 90)), draw(st.integers(1, 90))
+        windows = draw(st.integers(1, H)), draw(st.integers(1, W))
+        N, C = draw(st.integers(0, 90)), draw(st.integers(1, 90))
+        return RegionsProblem(op, dtype, N, C, H, W, *windows)
     convolves = op in CONV_OPS + CONV_POOL_OPS
     groups = draw(st.integers(1, 4)) if convolves else 1
     problem = WindowProblem(
@@ -110,6 +117,8 @@ def test_forms(text, written):
         "relu_forward:f32:c3", "relu_forward:f32:n3c4", "sgd_update:f32:n3floor",
         "batch_norm_forward:f32:n3", "batch_norm_forward:f32:n3c0", "batch_norm_forward:f32:n3c2x2",
         "softmax_cross_entropy_forward:f32:n3c4s5",
+        "fractional_max_pool2d_forward:f32:n1c1h4w4:oh5ow2",
+        "fractional_max_pool2d_forward:f32:n1c1h4w4:oh2", "prelu_forward:f32:n3",
     ],
 )  # fmt: skip
 def test_anything_else_is_refused(text):

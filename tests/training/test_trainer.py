@@ -332,3 +332,23 @@ def test_blas_is_held_while_compiled_kernels_run(points, monkeypatch):
     with fs.threads(1):
         Trainer(Sequential(Dense(3)), SoftmaxCrossEntropy(), SGD()).fit(*points, epochs=1)
     assert held == ["in", "out"] * 2
+
+
+def test_the_penalty_of_weight_decay_shows_in_the_loss(points, make_model):
+    x, t = points
+
+    def first_loss(**options):
+        trainer = Trainer(make_model(), SoftmaxCrossEntropy(), SGD(1e-12, **options), batch_size=20)
+        history = trainer.fit(x, t, epochs=1, validation=points)
+        weights = [p.value for p in trainer.model.parameters() if p.decay]
+        return history.last, sum(float((w.astype(float) ** 2).sum()) for w in weights)
+
+    plain, squares = first_loss()
+    decayed, _ = first_loss(weight_decay=0.1)
+    apart, _ = first_loss(weight_decay=0.1, decoupled=True)
+    assert plain["penalty"] == apart["penalty"] == 0
+    assert decayed["penalty"] == pytest.approx(0.05 * squares, rel=1e-5)
+    assert number(decayed["train_loss"]) - number(plain["train_loss"]) == pytest.approx(
+        0.05 * squares, rel=1e-4
+    )
+    assert decayed["validation_loss"] == pytest.approx(number(plain["validation_loss"]), rel=1e-6)

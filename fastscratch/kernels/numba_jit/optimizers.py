@@ -21,6 +21,27 @@ def momentum_update(
     roll(workers, value, velocity, grad, rates, value.size)
 
 
+def nesterov_update(
+    value: Array, velocity: Array, grad: Array, rates: Array, num_threads: int
+) -> None:
+    """With g = gain*(grad + decay*value): velocity = momentum*velocity + g, and
+
+    value += step*(momentum*velocity + g).
+    """
+    workers = usable_workers(num_threads, 2 * value.size)
+    look_ahead(workers, value, velocity, grad, rates, value.size)
+
+
+def adagrad_update(value: Array, total: Array, grad: Array, rates: Array, num_threads: int) -> None:
+    """With g = grad + decay*value: total += g*g; value -= lr*g/(sqrt(total) + eps)."""
+    gather(usable_workers(num_threads, 4 * value.size), value, total, grad, rates, value.size)
+
+
+def rmsprop_update(value: Array, v: Array, grad: Array, rates: Array, num_threads: int) -> None:
+    """With g = grad + decay*value: v = rho*v + (1 - rho)*g*g; value -= lr*g/(sqrt(v) + eps)."""
+    average(usable_workers(num_threads, 4 * value.size), value, v, grad, rates, value.size)
+
+
 def adam_update(
     value: Array, m: Array, v: Array, grad: Array, rates: Array, num_threads: int
 ) -> None:
@@ -60,6 +81,51 @@ def roll(
         v = momentum * get(velocity, i) + gain * (get(grad, i) + decay * w)
         put(velocity, i, v)
         put(value, i, w + step * v)
+
+
+@driver
+def look_ahead(
+    worker: int, workers: int, value: Out, velocity: Out, grad: In, rates: Numbers, size: int
+) -> None:
+    """The velocity first, and from where it leads to the gradient once more."""
+    momentum, gain = rounded(value, rates, 0), rounded(value, rates, 1)
+    step, decay = rounded(value, rates, 2), rounded(value, rates, 3)
+    for i in range(share_start(worker, workers, size), share_start(worker + 1, workers, size)):
+        w = get(value, i)
+        g = gain * (get(grad, i) + decay * w)
+        v = momentum * get(velocity, i) + g
+        put(velocity, i, v)
+        put(value, i, w + step * (momentum * v + g))
+
+
+@driver
+def gather(
+    worker: int, workers: int, value: Out, total: Out, grad: In, rates: Numbers, size: int
+) -> None:
+    """The sum of squares first."""
+    lr, eps, decay = rounded(value, rates, 0), rounded(value, rates, 1), rounded(value, rates, 2)
+    for i in range(share_start(worker, workers, size), share_start(worker + 1, workers, size)):
+        w = get(value, i)
+        g = get(grad, i) + decay * w
+        square = get(total, i) + g * g
+        put(total, i, square)
+        put(value, i, w - lr * g / (value.dtype.type(math.sqrt(square)) + eps))
+
+
+@driver
+def average(
+    worker: int, workers: int, value: Out, v: Out, grad: In, rates: Numbers, size: int
+) -> None:
+    """The mean of squares first."""
+    lr, rho = rounded(value, rates, 0), rounded(value, rates, 1)
+    share = value.dtype.type(1 - get(rates, 1))
+    eps, decay = rounded(value, rates, 2), rounded(value, rates, 3)
+    for i in range(share_start(worker, workers, size), share_start(worker + 1, workers, size)):
+        w = get(value, i)
+        g = get(grad, i) + decay * w
+        square = rho * get(v, i) + share * g * g
+        put(v, i, square)
+        put(value, i, w - lr * g / (value.dtype.type(math.sqrt(square)) + eps))
 
 
 @driver

@@ -25,6 +25,43 @@ def momentum_update(
     value += step * velocity
 
 
+def nesterov_update(
+    value: Array, velocity: Array, grad: Array, rates: Array, num_threads: int
+) -> None:
+    """With rates momentum, gain, step, decay, and g = gain*(grad + decay*value).
+
+    velocity = momentum*velocity + g; value += step*(momentum*velocity + g).
+    """
+    momentum, gain, step, decay = rates.tolist()
+    g = gain * (grad + decay * value)
+    velocity *= momentum
+    velocity += g
+    value += step * (momentum * velocity + g)
+
+
+def adagrad_update(value: Array, total: Array, grad: Array, rates: Array, num_threads: int) -> None:
+    """With rates lr, eps, decay, and g = grad + decay*value.
+
+    total += g*g; value -= lr*g/(sqrt(total) + eps).
+    """
+    lr, eps, decay = rates.tolist()
+    g = grad + decay * value
+    total += g * g
+    value -= lr * g / (np.sqrt(total) + eps)
+
+
+def rmsprop_update(value: Array, v: Array, grad: Array, rates: Array, num_threads: int) -> None:
+    """With rates lr, rho, eps, decay, and g = grad + decay*value.
+
+    v = rho*v + (1 - rho)*g*g; value -= lr*g/(sqrt(v) + eps).
+    """
+    lr, rho, eps, decay = rates.tolist()
+    g = grad + decay * value
+    v *= rho
+    v += (1 - rho) * g * g
+    value -= lr * g / (np.sqrt(v) + eps)
+
+
 def adam_update(
     value: Array, m: Array, v: Array, grad: Array, rates: Array, num_threads: int
 ) -> None:

@@ -1,0 +1,9 @@
+"""Plain Python loops judge the reference of the rectifiers, case by case."""
+
+import naive_judge
+import pytest
+
+
+@pytest.mark.parametrize("problem", naive_judge.problems("rectifiers"), ids=str)
+def test_agrees_with_plain_loops(problem):
+    naive_judge.judge(problem)
