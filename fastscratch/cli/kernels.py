@@ -9,7 +9,8 @@ from fastscratch.errors import ArgumentError, KernelCheckError
 SHAPES = {"conv2d": "mnist_c1", "conv2d_pool": "mnist_c1", "pool2d": "mnist_pool",
           "dense": "cnn_hidden", "im2col": "mnist_c1",
           "activations": "mnist_map", "losses": "mnist_scores", "optimizers": "cnn",
-          "batch_norm": "mnist_map", "dropout": "cnn_hidden"}  # fmt: skip
+          "batch_norm": "mnist_map", "dropout": "cnn_hidden", "rectifiers": "mnist_map",
+          "fractional_pool2d": "mnist_pool"}  # fmt: skip
 """The shape at which an operation is timed unless a problem is given, by the operation's file."""
 
 ACTIONS = ("time", "check")

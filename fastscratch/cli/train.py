@@ -18,7 +18,10 @@ from fastscratch.cli.report import draw, epoch_lines, report
 from fastscratch.cli.run_folder import HISTORY, MODEL, RunFolder
 from fastscratch.errors import ArgumentError, CheckpointError
 
-MODELS = ("digits_cnn", "simple_conv_net", "mlp")
+MODELS = (
+    "digits_cnn", "simple_conv_net", "deep_conv_net", "mlp", "two_layer_net", "multi_layer_net",
+    "multi_layer_net_extend",
+)  # fmt: skip
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam")
 SCHEDULES = ("constant", "cosine")
 

@@ -7,26 +7,39 @@ from fastscratch.errors import ArgumentError
 from fastscratch.layers.archive import load_model
 from fastscratch.layers.sequential import Sequential
 from fastscratch.layers.shapes import Shape
+from fastscratch.models.deep_conv_net import DeepConvNet
 from fastscratch.models.ensemble import Ensemble
+from fastscratch.models.multi_layer import MultiLayerNet, MultiLayerNetExtend, TwoLayerNet
 from fastscratch.models.networks import MLP, DigitsCNN, Network, SimpleConvNet
 from fastscratch.models.perceptron import Perceptron
+from fastscratch.models.simple_network import FullyConnectedLayer, SimpleNetwork
 
 MODELS: dict[str, Callable[..., Network]] = {
     "digits_cnn": DigitsCNN,
     "simple_conv_net": SimpleConvNet,
+    "deep_conv_net": DeepConvNet,
     "mlp": MLP,
+    "two_layer_net": TwoLayerNet,
+    "multi_layer_net": MultiLayerNet,
+    "multi_layer_net_extend": MultiLayerNetExtend,
 }
 """The networks by the name that a command line uses."""
 
 __all__ = [
     "MLP",
     "MODELS",
+    "DeepConvNet",
     "DigitsCNN",
     "Ensemble",
+    "FullyConnectedLayer",
+    "MultiLayerNet",
+    "MultiLayerNetExtend",
     "Network",
     "Perceptron",
     "Sequential",
     "SimpleConvNet",
+    "SimpleNetwork",
+    "TwoLayerNet",
     "build",
     "load_model",
     "names",
@@ -39,7 +52,8 @@ def names() -> tuple[str, ...]:
     Examples
     --------
     >>> names()
-    ('digits_cnn', 'simple_conv_net', 'mlp')
+    ('digits_cnn', 'simple_conv_net', 'deep_conv_net', 'mlp', 'two_layer_net', 'multi_layer_net',
+     'multi_layer_net_extend')
     """
     return tuple(MODELS)
 

@@ -8,13 +8,31 @@ from fastscratch.errors import ArgumentError, ShapeError
 from fastscratch.gradient_check import check_gradients
 from fastscratch.layers import Dense, Sequential
 from fastscratch.losses import SoftmaxCrossEntropy
-from fastscratch.models import MLP, DigitsCNN, SimpleConvNet
+from fastscratch.models import (
+    MLP,
+    DeepConvNet,
+    DigitsCNN,
+    MultiLayerNet,
+    MultiLayerNetExtend,
+    SimpleConvNet,
+    TwoLayerNet,
+)
 from fastscratch.optimizers import Adam, FlatParameters
 
 SMALL = {
     "mlp": lambda **k: MLP((1, 8, 8), hidden=(7, 5), **k),
     "simple_conv_net": lambda **k: SimpleConvNet(
         (2, 9, 8), filters=3, filter_size=2, hidden=6, **k
+    ),
+    "deep_conv_net": lambda **k: DeepConvNet(
+        (1, 8, 8), filters=(4, 6, 8), hidden=16, dropout=0.1, **k
+    ),
+    "two_layer_net": lambda **k: TwoLayerNet(
+        (1, 8, 8), hidden=7, weight_init=0.3, activation="sigmoid", **k
+    ),
+    "multi_layer_net": lambda **k: MultiLayerNet((1, 8, 8), hidden=(7, 5), activation="elu", **k),
+    "multi_layer_net_extend": lambda **k: MultiLayerNetExtend(
+        (64,), hidden=(9, 8), batch_norm=True, dropout=0.1, **k
     ),
     "digits_cnn": lambda **k: DigitsCNN((1, 8, 8), filters=(3, 4), hidden=6, **k),
 }
@@ -61,6 +79,9 @@ def test_scores_and_gradients(make):
     model = make()
     x, t = batch(model)
     assert model.predict(x).shape == (6, 10)
+    for parameter in model.parameters():
+        if not parameter.decay:  # where only padding and zeros are seen, ReLU would be at its kink
+            parameter.value += 0.01
     report = check_gradients(model, SoftmaxCrossEntropy(), x, t, directions=2, elements=2)
     assert report.ok, str(report)
 
@@ -93,7 +114,7 @@ def test_by_name():
         model = models.build(name, (1, 8, 8), classes=4, seed=5)
         assert model.output_shape == (4,) and model.seed == 5
         assert type(model) is models.MODELS[name]
-    with pytest.raises(ArgumentError, match="digits_cnn, simple_conv_net, mlp"):
+    with pytest.raises(ArgumentError, match="digits_cnn, simple_conv_net, deep_conv_net, mlp"):
         models.build("resnet", (1, 8, 8))
     with pytest.raises(ArgumentError, match=r"mlp.*filters"):
         models.build("mlp", (8,), filters=3)
@@ -150,3 +171,52 @@ def test_digits_cnn_learns_the_digits():
                 optimizer.step(flat)
         accuracies.append((model.predict(x_test).argmax(axis=1) == t_test).mean())
     assert np.median(accuracies) >= 0.975, accuracies
+
+
+def test_two_layer_net_starts_as_the_book_s_does():
+    net = TwoLayerNet()
+    assert net.summary().parameters == 39_760
+    for name, parameter in zip(("dense1", "dense2"), net.parameters()[::2], strict=True):
+        assert parameter.value.std() == pytest.approx(0.01, rel=0.1), name
+    assert not net.parameters()[1].value.any()
+
+
+@pytest.mark.parametrize(
+    ("activation", "weight_init", "std"),
+    [
+        ("relu", None, (2 / 784) ** 0.5), ("sigmoid", None, (1 / 784) ** 0.5),
+        ("tanh", None, (1 / 784) ** 0.5), ("relu", 0.05, 0.05), ("relu", "normal", 0.01),
+        ("sigmoid", "he_normal", (2 / 784) ** 0.5),
+    ],
+)  # fmt: skip
+def test_initial_value_choices(activation, weight_init, std):
+    net = MultiLayerNet((784,), hidden=(300,), activation=activation, weight_init=weight_init)
+    assert net.parameters()[0].value.std() == pytest.approx(std, rel=0.02)
+
+
+def test_deep_conv_net_of_the_book():
+    net = DeepConvNet()
+    shapes = {row.path: row.output_shape for row in net.summary().rows}
+    assert [shapes[f"pool{n}"] for n in (1, 2, 3)] == [(16, 14, 14), (32, 8, 8), (64, 4, 4)]
+    weights = [p.shape for p in net.parameters() if p.decay]
+    assert weights == [
+        (16, 1, 3, 3), (16, 16, 3, 3), (32, 16, 3, 3), (32, 32, 3, 3), (64, 32, 3, 3),
+        (64, 64, 3, 3), (1024, 50), (50, 10),
+    ]  # fmt: skip
+
+
+def test_an_unknown_activation_is_named():
+    with pytest.raises(ArgumentError, match=r"no activation 'softplus'.*relu, sigmoid"):
+        MultiLayerNet((4,), activation="softplus")
+
+
+@pytest.mark.parametrize("name", ["two_layer_net", "multi_layer_net", "multi_layer_net_extend"])
+def test_trainer_trains_them(name):
+    from fastscratch.data import load_digits
+    from fastscratch.training import Trainer
+
+    (x, t), test = load_digits(flatten=True)
+    model = models.build(name, (64,))
+    trainer = Trainer(model, SoftmaxCrossEntropy(), Adam(0.01), batch_size=50)
+    history = trainer.fit(x, t, epochs=8, validation=test)
+    assert (history.last["validation_accuracy"] or 0) > 0.88
