@@ -82,7 +82,7 @@ def test_it_learns_and_tells_in_the_tutorials_words():
         T_TEST,
         batch_size=30,
         num_epochs=25,
-        learning_rate=0.3,
+        learning_rate=2.0,
         log=lines.append,
     )
     assert len(losses) == len(accuracies) == len(lines) == 25
