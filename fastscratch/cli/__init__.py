@@ -1,4 +1,4 @@
-"""The command line: ``fastscratch train | evaluate | info | kernels | tune``.
+"""The command line: ``fastscratch train | evaluate | experiment | info | kernels | tune``.
 
 Each command is a module with ``add(commands)``, which describes its options, and ``run(options)``,
 which does its work and returns the exit code; what costs time to import is imported by ``run``.
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from fastscratch import __version__
-from fastscratch.cli import evaluate, info, kernels, train, tune
+from fastscratch.cli import evaluate, experiment, info, kernels, train, tune
 from fastscratch.errors import ArgumentError, FastscratchError
 
 OK, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -22,6 +22,7 @@ examples:
   fastscratch train                                   a network for handwritten digits, in seconds
   fastscratch train --data mnist --output runs/first  keeps checkpoint, model, history and picture
   fastscratch evaluate runs/first                     how good the network is on the test set
+  fastscratch experiment overfit                      examines a claim of the book, draws a figure
   fastscratch kernels conv2d_forward                  every version of an operation, timed here
   fastscratch tune simple_conv_net                    remembers which version is the fastest
 
@@ -48,7 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fastscratch {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (train, evaluate, info, kernels, tune):
+    for command in (train, evaluate, experiment, info, kernels, tune):
         command.add(commands)
     return parser
 
