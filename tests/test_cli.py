@@ -529,3 +529,40 @@ def test_kernels_explains(capsys):
 def test_kernels_refuses(arguments, says, capsys):
     assert main(["kernels", *arguments]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_experiments_are_listed(capsys):
+    from fastscratch.experiments import EXPERIMENTS
+
+    assert main(["experiment", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(EXPERIMENTS)
+
+
+def test_an_experiment_tells_and_keeps(tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="figures need matplotlib")
+    arguments = ["experiment", "perceptron", "lbfgs", "--quick", "--data", "digits", "--seed", "4"]
+    assert main([*arguments, "--output", str(tmp_path), "-q"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("verdict   not judged") == 2 and "claim" in out and "measured" in out
+    for name in ("perceptron", "lbfgs"):
+        content = json.loads((tmp_path / name / "numbers.json").read_text("utf-8"))
+        assert content["seeds"] == [4] and content["verdict"] == "not judged"
+        assert (tmp_path / name / "figure.png").exists() and (
+            tmp_path / name / "table.csv"
+        ).exists()
+
+
+def test_an_experiment_without_matplotlib_keeps_its_numbers(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["experiment", "perceptron", "--output", str(tmp_path)]) == 0
+    assert "pip install 'fastscratch[plot]'" in capsys.readouterr().out
+    assert (tmp_path / "perceptron" / "numbers.json").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nothing"], ["perceptron", "nothing"], ["--seeds", "0"]]
+)
+def test_experiments_that_are_not_there(arguments, capsys):
+    assert main(["experiment", *arguments]) == 2
+    assert "experiment" in capsys.readouterr().err

@@ -14,7 +14,7 @@ sys.exit(pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", *sys.arg
 """
 
 
-@pytest.mark.parametrize("name", ["torch", "matplotlib", "pooch"])
+@pytest.mark.parametrize("name", ["torch", "matplotlib", "pooch", "optuna"])
 def test_every_test_file_can_be_read_without(name, run_python):
     """One file that cannot ends a whole run; the doctests' run reads those without tests too."""
     files = [str(path) for path in TESTS.rglob("*.py") if name in path.read_text("utf-8")]
