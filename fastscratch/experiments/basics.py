@@ -38,6 +38,7 @@ def perceptron(setup: Setup) -> Findings:
     setup.advance()
 
     def draw(figure: Any) -> None:
+        figure.set_size_inches(9, 2.9)
         lines = {"AND": (0.5, 0.5, -0.7), "NAND": (0.5, 0.5, -0.7), "OR": (0.5, 0.5, -0.2)}
         for axes, (name, outputs) in zip(figure.subplots(1, 4), found.items(), strict=True):
             for (x1, x2), y in zip(INPUTS, outputs, strict=True):
@@ -186,12 +187,15 @@ def activation_histograms(setup: Setup) -> Findings:
                  ("ReLU", "std 0.01"), ("ReLU", "Xavier"), ("ReLU", "He")]  # fmt: skip
         grid = figure.subplots(len(shown), 5, sharex=True)
         for line, (kind, name) in zip(grid, shown, strict=True):
-            for number, (axes, values) in enumerate(zip(line, layers[kind, name], strict=True)):
+            for axes, values in zip(line, layers[kind, name], strict=True):
                 axes.hist(values.ravel(), 30, range=(0, 1))
                 axes.set_yticks([])
-                if line is grid[0]:
-                    axes.set_title(f"{number + 1}-layer")
+                if kind == "ReLU":
+                    axes.set_ylim(0, 7000)  # half of all are 0, and would hide the rest
             line[0].set_ylabel(f"{kind}\n{name}", fontsize=9)
+        for number, axes in enumerate(grid[0], start=1):
+            axes.set_title(f"{number}-layer")
+        figure.supxlabel("activation")
 
     piled = min(outer["std 1", seed] for seed in setup.seeds)
     flat = max(spreads["sigmoid", "std 0.01", seed][-1] for seed in setup.seeds)
