@@ -566,3 +566,27 @@ def test_an_experiment_without_matplotlib_keeps_its_numbers(tmp_path, capsys, mo
 def test_experiments_that_are_not_there(arguments, capsys):
     assert main(["experiment", *arguments]) == 2
     assert "experiment" in capsys.readouterr().err
+
+
+def test_a_search_tells_the_best_and_goes_on(tmp_path, capsys):
+    pytest.importorskip("optuna", reason="the search needs Optuna")
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    arguments = ["search", "--samples", "200", "--epochs", "2", "--output", str(tmp_path), "-q"]
+    assert main([*arguments, "--trials", "4"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("4 trials") and "ten best: lr " in out and "ten best: weight_decay" in out
+    assert (tmp_path / "trials.png").read_bytes().startswith(b"\x89PNG")
+    assert main([*arguments, "--trials", "6"]) == 0
+    assert capsys.readouterr().out.startswith("6 trials")
+    # Another search shares the file and not the trials.
+    assert main([*arguments, "--trials", "1", "--optimizer", "adam"]) == 0
+    assert capsys.readouterr().out.startswith("1 trials")
+
+
+def test_a_rate_that_overflows_is_a_bad_one(tmp_path, capsys):
+    pytest.importorskip("optuna", reason="the search needs Optuna")
+    arguments = ["search", "--samples", "100", "--epochs", "2", "--output", str(tmp_path), "-q"]
+    assert main([*arguments, "--trials", "2", "--lr", "1e30", "1e31"]) == 0
+    assert "   0.00 %" in capsys.readouterr().out
+    assert main([*arguments, "--lr", "2", "1"]) == 2
+    assert main([*arguments, "--validation", "1"]) == 2

@@ -1,4 +1,5 @@
-"""The command line: ``fastscratch train | evaluate | experiment | info | kernels | tune``.
+"""The command line: ``fastscratch train | evaluate | experiment | info | kernels |
+search | tune``.
 
 Each command is a module with ``add(commands)``, which describes its options, and ``run(options)``,
 which does its work and returns the exit code; what costs time to import is imported by ``run``.
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from fastscratch import __version__
-from fastscratch.cli import evaluate, experiment, info, kernels, train, tune
+from fastscratch.cli import evaluate, experiment, info, kernels, search, train, tune
 from fastscratch.errors import ArgumentError, FastscratchError
 
 OK, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -49,7 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fastscratch {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (train, evaluate, experiment, info, kernels, tune):
+    for command in (train, evaluate, experiment, search, info, kernels, tune):
         command.add(commands)
     return parser
 
