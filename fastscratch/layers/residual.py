@@ -5,6 +5,8 @@ With stochastic depth the path through the layers is left out at random while tr
 
 from typing import Any, Self
 
+import numpy as np
+
 from fastscratch import ops
 from fastscratch.errors import ArgumentError, ShapeError
 from fastscratch.layers.base import Layer

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from fastscratch.errors import DtypeError, ShapeError
 from fastscratch.kernels.arrays import FLAT, LABELS
 from fastscratch.kernels.problem import RegionsProblem
