@@ -1,9 +1,9 @@
 """How good is the choice? The time of what is chosen against the best candidate's.
 
-    python benchmarks/choices.py                      shapes of real networks, and 200 random ones
-    python benchmarks/choices.py --random 40 --seed 1 fewer, others
-    python benchmarks/choices.py --part 2/10          a part of them, for machines that are shared
-    python benchmarks/choices.py --json out.json      every time that was measured; parts are added
+    python -m benchmarks.choices                      shapes of real networks, and 200 random ones
+    python -m benchmarks.choices --random 40 --seed 1 fewer, others
+    python -m benchmarks.choices --part 2/10          a part of them, for machines that are shared
+    python -m benchmarks.choices --json out.json      every time that was measured; parts are added
 
 Each problem is measured twice, every implementation and every algorithm of the default accuracy, in
 turns. The second measurement judges: the untuned choice is the catalogue's, the tuned one is what
@@ -11,12 +11,6 @@ the first measurement found. "slower" is the time of the choice over that of the
 several threads a candidate of another backend than the untuned choice's is called in turns with it,
 and pays for what the two pools of threads lose by that (`fastscratch.dispatch.measure`).
 """
-
-import os
-
-os.environ.pop("OPENBLAS_CORETYPE", None)
-os.environ.pop("OPENBLAS_L2_SIZE", None)
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 import argparse
 import json

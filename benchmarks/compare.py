@@ -1,10 +1,10 @@
 """Time every implementation of the operations side by side, on the shapes of real networks.
 
-    python benchmarks/compare.py                          every operation, one thread and all
-    python benchmarks/compare.py --op conv2d --threads 2  some operations, two threads
-    python benchmarks/compare.py --torch                  PyTorch beside them
-    python benchmarks/compare.py --algorithms             every algorithm of a backend for itself
-    python benchmarks/compare.py --limits --errors        shares of the machine's limit, and errors
+    python -m benchmarks.compare                          every operation, one thread and all
+    python -m benchmarks.compare --op conv2d --threads 2  some operations, two threads
+    python -m benchmarks.compare --torch                  PyTorch beside them
+    python -m benchmarks.compare --algorithms             every algorithm of a backend for itself
+    python -m benchmarks.compare --limits --errors        shares of the machine's limit, and errors
 
 Rounds are interleaved (every candidate once a round) and medians are printed, with everything
 inside the call: checks, packing, padding, a fresh output. The columns "x numpy" (and "x torch") say
@@ -15,14 +15,6 @@ operation's multiply-adds or for its arrays to and from memory, whichever is mor
 measures both. An algorithm that multiplies less can be above 100 %, and so can arrays that stay in
 the cache. "error" is the largest difference from the reference in float64, over the largest output.
 """
-
-import os
-
-# Before NumPy loads: these halve OpenBLAS's speed where they are set for an older processor.
-os.environ.pop("OPENBLAS_CORETYPE", None)
-os.environ.pop("OPENBLAS_L2_SIZE", None)
-# BLAS's threads go to sleep at once when they have nothing to do: the next round is undisturbed.
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 import argparse
 import json
@@ -38,6 +30,7 @@ import numpy as np
 import threadpoolctl
 
 import fastscratch as fs
+from benchmarks.suite.calls import time_calls
 from fastscratch.dispatch.choose import candidates as able_to_run
 from fastscratch.dispatch.machine import processor_name, usable_processors
 from fastscratch.kernels import cython_ext
@@ -48,7 +41,7 @@ from fastscratch.testing.cases import find_case, shapes_of
 from fastscratch.testing.inputs import double_precision, make_inputs
 
 if TYPE_CHECKING:
-    from limits import Limits
+    from benchmarks.limits import Limits
 
 Call = Callable[..., Any]
 
@@ -131,7 +124,7 @@ def time_problem(
 
 def measure_limits(num_threads: int) -> "Limits":
     """Multiply-adds and bytes that so many threads reach together."""
-    from limits import measure
+    from benchmarks.limits import measure
 
     limits = measure(cython_ext.level or "base", num_threads)
     print(limits.line())
@@ -166,13 +159,6 @@ def first_output(result: Any) -> Any:
     if isinstance(result, (tuple, list)):
         result = next(part for part in result if part is not None)
     return np.asarray(result)
-
-
-def time_calls(candidate: Callable[[], Any], repeats: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        candidate()
-    return (time.perf_counter() - start) / repeats
 
 
 def torch_call(problem: Problem, arrays: dict[str, Any], num_threads: int) -> Any:

@@ -1,6 +1,6 @@
 """What this machine can do at most: multiply-adds in registers, and bytes to and from memory.
 
-    python benchmarks/limits.py
+    python -m benchmarks.limits
 
 The multiply-adds are counted in a loop written in assembly, as a loop in a compiled language is no
 measure of the processor: its compiler spills, reorders, or leaves registers unused.

@@ -1,21 +1,14 @@
 """Time whole training steps: forward, loss, backward, update; beside PyTorch's.
 
-    python benchmarks/steps.py                           all networks, one thread and all
-    python benchmarks/steps.py --model mlp --threads 2   one of them, two threads
-    python benchmarks/steps.py --parts                   where a step's time goes, by operation
+    python -m benchmarks.steps                           all networks, one thread and all
+    python -m benchmarks.steps --model mlp --threads 2   one of them, two threads
+    python -m benchmarks.steps --parts                   where a step's time goes, by operation
 
 Every round runs each candidate for a moment, one after the other; the medians are printed. PyTorch
 runs the same network plainly and in the layout channels_last; "x torch" is how many times faster
 than the better of the two a backend is. Steps are those of `fastscratch.training.Trainer`: BLAS at
 one thread, arrays used again, the loss read and looked at. PyTorch's optimizers are its fused ones.
 """
-
-import os
-
-# Before NumPy loads: these halve OpenBLAS's speed where they are set for an older processor.
-os.environ.pop("OPENBLAS_CORETYPE", None)
-os.environ.pop("OPENBLAS_L2_SIZE", None)
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 import argparse
 import json
@@ -27,11 +20,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from compare import time_calls
-
 import fastscratch as fs
-from fastscratch.dispatch import reuse_buffers, single_blas_thread
+from benchmarks.suite.calls import time_calls
+from benchmarks.suite.networks import MODELS, make_batch, our_step
+from fastscratch.dispatch import single_blas_thread
 from fastscratch.dispatch.machine import processor_name, usable_processors
 from fastscratch.dispatch.settings import forget_plans
 from fastscratch.kernels.catalogue import BACKENDS, backend_reason
@@ -41,60 +33,18 @@ from fastscratch.layers import (
     Dense,
     Flatten,
     GlobalAvgPool2d,
-    Layer,
     MaxPool2d,
     ReLU,
     Residual,
     Sequential,
 )
-from fastscratch.losses import SoftmaxCrossEntropy
-from fastscratch.models import MLP, SimpleConvNet
 from fastscratch.ops import plan
-from fastscratch.optimizers import SGD, Adam, FlatParameters, Momentum, Optimizer
-from fastscratch.training.step import update
+from fastscratch.optimizers import Momentum, Optimizer
 
 SHORT = 0.05
 """Seconds that a candidate runs in a round, about."""
 
 Step = Callable[[], Any]
-
-
-def vgg() -> Sequential:
-    """Three times two convolutions of 3x3 and a pooling, for images of 32x32."""
-    layers: list[Layer] = []
-    for channels in (32, 64, 128):
-        for _ in range(2):
-            layers += [Conv2d(channels, 3, padding=1), ReLU()]
-        layers.append(MaxPool2d(2))
-    return Sequential(*layers, Flatten(), Dense(256), ReLU(), Dense(10))
-
-
-def resnet() -> Sequential:
-    """He et al. (2016), section 4.2, with one block a stage: 8 layers with weights."""
-    layers: list[Layer] = [*_conv_norm(16, 3, 1), ReLU()]
-    for channels, stride in ((16, 1), (32, 2), (64, 2)):
-        body = Sequential(*_conv_norm(channels, 3, stride), ReLU(), *_conv_norm(channels, 3, 1))
-        shortcut = Sequential(*_conv_norm(channels, 1, stride)) if stride > 1 else None
-        layers += [Residual(body, shortcut), ReLU()]
-    return Sequential(*layers, GlobalAvgPool2d(), Dense(10))
-
-
-def _conv_norm(channels: int, kernel_size: int, stride: int) -> list[Layer]:
-    padding = kernel_size // 2
-    conv = Conv2d(
-        channels, kernel_size, stride=stride, padding=padding, rounding="floor", bias=False
-    )
-    return [conv, BatchNorm()]
-
-
-MODELS: dict[str, tuple[Callable[[], Sequential], tuple[int, ...], int, Callable[[], Optimizer]]]
-MODELS = {
-    "simple_conv_net": (SimpleConvNet, (1, 28, 28), 100, Adam),
-    "mlp": (lambda: MLP((784,), hidden=(50,)), (784,), 100, SGD),
-    "vgg": (vgg, (3, 32, 32), 64, Momentum),
-    "resnet": (resnet, (3, 32, 32), 64, Momentum),
-}
-"""How each is made, of what input, with how large a batch, and who updates it."""
 
 
 def main() -> int:
@@ -145,50 +95,6 @@ def measure_steps(name: str, num_threads: int, options: argparse.Namespace) -> d
                 step()
                 seconds[candidate].append(time_calls(step, repeats[candidate]))
     return {"seconds": {key: statistics.median(values) for key, values in seconds.items()}}
-
-
-@contextmanager
-def our_step(name: str, backend: str, num_threads: int) -> Any:
-    """A step on one backend; its arrays are used again as long as the block is open."""
-    make, shape, batch, make_optimizer = MODELS[name]
-    model, optimizer, loss = make(), make_optimizer(), SoftmaxCrossEntropy()
-    if not model.built:
-        model.build(shape)
-    optimizer.lr = 1e-6  # it is always the same batch
-    flat = FlatParameters(model)
-    x, t = make_batch(shape, batch)
-    with ExitStack() as stack:
-        settings = stack.enter_context(_settings(backend, num_threads))
-
-        def step() -> float:
-            return settings(lambda: update(model, loss, optimizer, flat, x, t)[0])
-
-        yield step
-
-
-@contextmanager
-def _settings(backend: str, num_threads: int) -> Any:
-    """A way to call something inside of blocks that stay open."""
-    from contextvars import copy_context
-
-    context = copy_context()
-    stack = ExitStack()
-
-    def enter() -> None:
-        for block in (fs.use_backend(backend), fs.threads(num_threads), reuse_buffers()):
-            stack.enter_context(block)
-
-    context.run(enter)
-    try:
-        yield context.run
-    finally:
-        context.run(stack.close)
-
-
-def make_batch(shape: tuple[int, ...], batch: int) -> tuple[Any, Any]:
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((batch, *shape)).astype(np.float32)
-    return x, rng.integers(0, 10, batch)
 
 
 def torch_steps(name: str, num_threads: int) -> dict[str, Step]:

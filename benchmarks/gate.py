@@ -1,0 +1,297 @@
+"""Is the working tree slower than a commit? Fails where a kernel is, and noise does not fool it.
+
+    python -m benchmarks.gate main                     every kernel of a default run, one thread
+    python -m benchmarks.gate main conv2d numba        those whose name holds all of these words
+    python -m benchmarks.gate main --threads 1 2       two threads, too
+    python -m benchmarks.gate v0.1 --head HEAD         two commits
+
+Both sides are built, each into a folder of its own, and run on the same Python, NumPy and Numba. A
+lap starts a fresh process for each side (what memory a process happens to get makes it a few per
+cent faster or slower for as long as it lives) and lets the two take turns of some milliseconds,
+each between two runs of a yardstick: a small piece of work that is the same binary on both sides.
+Turns in which the yardstick was slow are left out; the rest are counted in units of it. A lap gives
+one ratio for each kernel. Laps go on, for those kernels that are not decided yet, until a sign test
+says on which side of the threshold the median of a kernel's ratios lies, or the time is over.
+
+The exit code is 1 if a kernel is slower, 2 if nothing could be compared, else 0.
+"""
+
+import argparse
+import math
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.suite import grid
+from benchmarks.worker import ROOT, Worker, closing
+
+FOLDER = ROOT / "benchmarks/env/gate"
+
+THRESHOLD = 1.07
+"""In the middle of nothing and the 15 % that must be found, in units of their logarithms."""
+
+TURNS = 8
+TURN_SECONDS = 0.004
+QUICK_YARD = 1.08
+"""A turn counts if its yardstick took at most so many times the least of the lap."""
+
+SURE_SLOW, SURE_FINE = 0.01, 0.05
+"""What the sign test may err: ratios above the threshold by chance, and below it."""
+
+
+class Benchmark(NamedTuple):
+    """One kernel at one shape."""
+
+    op: str
+    implementation: str
+    shape: str
+    problem: str
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.op} {self.implementation} {self.shape}, {self.threads} thr"
+
+
+class Side(NamedTuple):
+    """One of the two that are compared: where it is installed."""
+
+    name: str
+    folder: Path
+
+    def start(self, yardstick: Path) -> Worker:
+        worker = Worker(
+            "benchmarks.suite.calls:kernel_call", path=str(self.folder / "site"),
+            NUMBA_CACHE_DIR=str(self.folder / "numba"),
+            FASTSCRATCH_CACHE=str(self.folder / "cache"),
+        )  # fmt: skip
+        worker.ask("yardstick", library=str(yardstick))
+        return worker
+
+
+class Verdict(NamedTuple):
+    """A kernel's ratios, head over base, one a lap: above 1 the head is slower."""
+
+    benchmark: Benchmark
+    ratios: list[float]
+    reason: str = ""
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.ratios)
+
+    @property
+    def word(self) -> str:
+        """ "slower", "fine" or "undecided"; "n/a" where a side does not have it."""
+        if not self.ratios:
+            return "n/a"
+        return decide(self.ratios)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("base", help="the commit to compare with")
+    parser.add_argument("words", nargs="*", help="only kernels whose name holds all of them")
+    parser.add_argument("--head", help="a commit in the place of the working tree")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
+    parser.add_argument("--minutes", type=float, default=25.0, help="at most, building included")
+    options = parser.parse_args(arguments)
+    end = time.monotonic() + 60 * options.minutes
+    chosen = [
+        benchmark for benchmark in benchmarks(options.threads)
+        if all(word in str(benchmark) for word in options.words)
+    ]  # fmt: skip
+    if not chosen:
+        print(f"no kernel's name holds {' and '.join(options.words)}")
+        return 2
+    base = install("base", options.base)
+    head = install("head", options.head)
+    return report(compare(base, head, chosen, end))
+
+
+def benchmarks(threads: Iterable[int]) -> list[Benchmark]:
+    """The kernels of a default run."""
+    return [
+        Benchmark(found.op, implementation, shape, problem, count)
+        for found in grid.grids()
+        for implementation in found.implementations
+        for shape, problem in found.problems.items()
+        for count in threads
+    ]
+
+
+def install(name: str, commit: str | None) -> Side:
+    """Build a commit, or the working tree, into a folder of its own."""
+    folder = FOLDER / name
+    source = folder / "source"
+    kept = folder / "build"
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir(parents=True)
+    if commit:
+        archive = subprocess.run(
+            ["git", "archive", commit], cwd=ROOT, check=True, stdout=subprocess.PIPE
+        ).stdout
+        subprocess.run(["tar", "-x", "-C", str(source)], input=archive, check=True)
+    else:
+        copy_tree(source)
+    return build(Side(name, folder), source, kept)
+
+
+def copy_tree(target: Path) -> None:
+    """Every file of the working tree that git knows or would add."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True,
+    ).stdout.splitlines()  # fmt: skip
+    for name in listed:
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+
+
+def build(side: Side, source: Path, kept: Path) -> Side:
+    """Install a source tree; objects of an earlier build, or of the tree's own, are used again."""
+    if not kept.exists() and (ROOT / "build").exists():
+        shutil.copytree(ROOT / "build", kept)
+    if kept.exists():
+        kept.rename(source / "build")
+    site = side.folder / "site"
+    shutil.rmtree(site, ignore_errors=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
+         "--no-compile", "--target", str(site), str(source)],
+        env={**os.environ, "FASTSCRATCH_BUILD": "require"}, check=False,
+    )  # fmt: skip
+    (source / "build").rename(kept)
+    if done.returncode:
+        raise SystemExit(f"{side.name} does not build")
+    return side
+
+
+def make_yardstick() -> Path:
+    """The yardstick, compiled once."""
+    library = FOLDER / "yardstick.so"
+    if not library.exists():
+        library.parent.mkdir(parents=True, exist_ok=True)
+        source = Path(__file__).with_name("yardstick.c")
+        mine = library.with_suffix(f".{os.getpid()}")
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", mine, source], check=True)
+        mine.replace(library)
+    return library
+
+
+def compare(
+    base: Side, head: Side, chosen: list[Benchmark], end: float, *, most_laps: int = 25
+) -> list[Verdict]:
+    """Laps until every kernel is decided, or the time is over."""
+    yardstick = make_yardstick()
+    ratios: dict[Benchmark, list[float]] = {benchmark: [] for benchmark in chosen}
+    reasons: dict[Benchmark, str] = {}
+    rng = random.Random(0)
+    for lap in range(most_laps):
+        open_ones = [
+            benchmark for benchmark in chosen
+            if benchmark not in reasons and decide(ratios[benchmark]) == "undecided"
+        ]  # fmt: skip
+        if not open_ones or time.monotonic() > end:
+            break
+        print(f"lap {lap + 1}: {len(open_ones)} kernels", flush=True)
+        sides = [base, head] if lap % 2 else [head, base]
+        workers = {side.name: side.start(yardstick) for side in sides}
+        with closing(*workers.values()):
+            for benchmark in open_ones:
+                if time.monotonic() > end:
+                    break
+                found = race(workers, benchmark, rng)
+                if isinstance(found, str):
+                    reasons[benchmark] = found
+                else:
+                    ratios[benchmark].append(found)
+    return [Verdict(key, found, reasons.get(key, "")) for key, found in ratios.items()]
+
+
+def race(workers: dict[str, Worker], benchmark: Benchmark, rng: random.Random) -> float | str:
+    """Head's time over base's, from turns in one lap; or why there is none."""
+    names = list(workers)
+    counts = {}
+    for name in names:
+        counts[name] = workers[name].ask(
+            "prepare", key="it", seconds=TURN_SECONDS, text=benchmark.problem,
+            implementation=benchmark.implementation, num_threads=benchmark.threads,
+        )  # fmt: skip
+        if isinstance(counts[name], str):
+            return f"{name}: {counts[name]}"
+    calls = max(counts.values())
+    turns: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    for _ in range(TURNS):
+        rng.shuffle(names)
+        for name in names:
+            seconds, before, after = workers[name].ask("time", key="it", calls=calls)
+            turns[name].append((seconds, max(before, after)))
+    least = min(yard for found in turns.values() for _, yard in found)
+    return typical(turns["head"], least) / typical(turns["base"], least)
+
+
+def typical(turns: list[tuple[float, float]], least: float) -> float:
+    """The lower quartile of the turns in yardsticks, slow moments left out.
+
+    What disturbs a call makes it slower, never faster.
+    """
+    calm = [turn for turn in turns if turn[1] <= QUICK_YARD * least]
+    if len(calm) < 3:
+        calm = sorted(turns, key=lambda turn: turn[1])[:3]
+    relative = sorted(seconds / yard for seconds, yard in calm)
+    return relative[(len(relative) - 1) // 4]
+
+
+def decide(ratios: list[float]) -> str:
+    """Where the median of the ratios lies, by a sign test against the threshold.
+
+    >>> decide([1.15] * 7), decide([1.01] * 5), decide([1.15] * 6), decide([0.9, 1.2] * 5)
+    ('slower', 'fine', 'undecided', 'undecided')
+    """
+    slower = sum(ratio > THRESHOLD for ratio in ratios)
+    if chance(slower, len(ratios)) <= SURE_SLOW:
+        return "slower"
+    if chance(len(ratios) - slower, len(ratios)) <= SURE_FINE:
+        return "fine"
+    return "undecided"
+
+
+def chance(successes: int, trials: int) -> float:
+    """The probability of so many heads or more, of a fair coin.
+
+    >>> chance(7, 7) == 1 / 128, chance(0, 3)
+    (True, 1.0)
+    """
+    return sum(math.comb(trials, k) for k in range(successes, trials + 1)) / 2**trials
+
+
+def report(verdicts: list[Verdict]) -> int:
+    """Print what was found, the slowest first."""
+    measured = [verdict for verdict in verdicts if verdict.ratios]
+    for verdict in sorted(measured, key=lambda verdict: -verdict.median):
+        if verdict.word != "fine" or verdict.median > 1.03 or verdict.median < 0.97:
+            print(f"{verdict.median:6.3f} x base's time, {len(verdict.ratios):2d} laps, "
+                  f"{verdict.word:9} {verdict.benchmark}")  # fmt: skip
+    for verdict in verdicts:
+        if verdict.reason:
+            print(f"   n/a {verdict.benchmark}: {verdict.reason}")
+    words = [verdict.word for verdict in verdicts]
+    print(f"{words.count('slower')} slower, {words.count('undecided')} undecided, "
+          f"{words.count('fine')} fine, {words.count('n/a')} n/a")  # fmt: skip
+    if not measured:
+        return 2
+    return 1 if "slower" in words else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
