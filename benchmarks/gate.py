@@ -65,14 +65,13 @@ class Side(NamedTuple):
     name: str
     folder: Path
 
-    def start(self, yardstick: Path) -> Worker:
-        worker = Worker(
+    def start(self) -> Worker:
+        """A process that runs this side's kernels."""
+        return Worker(
             "benchmarks.suite.calls:kernel_call", path=str(self.folder / "site"),
             NUMBA_CACHE_DIR=str(self.folder / "numba"),
             FASTSCRATCH_CACHE=str(self.folder / "cache"),
         )  # fmt: skip
-        worker.ask("yardstick", library=str(yardstick))
-        return worker
 
 
 class Verdict(NamedTuple):
@@ -205,7 +204,9 @@ def compare(
             break
         print(f"lap {lap + 1}: {len(open_ones)} kernels", flush=True)
         sides = [base, head] if lap % 2 else [head, base]
-        workers = {side.name: side.start(yardstick) for side in sides}
+        workers = {side.name: side.start() for side in sides}  # both at once
+        for worker in workers.values():
+            worker.ask("yardstick", library=str(yardstick))
         with closing(*workers.values()):
             for benchmark in open_ones:
                 if time.monotonic() > end:
