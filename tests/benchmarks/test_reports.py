@@ -1,0 +1,89 @@
+"""What is generated is what the numbers say: tables, the README's part, offline pages."""
+
+import json
+
+import pytest
+from source_copy import ROOT
+
+from benchmarks import __main__ as commands
+from benchmarks import peer_calls, peers, peers_report
+from benchmarks.kernel_profile import Function, name_at, part_of
+from benchmarks.publish import rewrite
+
+ROW = {
+    "op": "conv2d_forward", "shape": "tiny", "threads": 1, "flops": 8, "bytes": 2,
+    "problem": "conv2d_forward:f32:n1c1h8w8:oc8k3p1",
+    "seconds": {"cython": 0.002, "numba": 0.004, "PyTorch": 0.001, "JAX": 0.008},
+    "reasons": {"PyDyNet": "has no groups"},
+}  # fmt: skip
+LIMITS = {"1": {"num_threads": 1, "flops": 1e11, "read": 1e10, "copy": 1e10}}
+NUMBERS = {"processor": "P", "versions": {"cython": "1"}, "limits": LIMITS, "rows": [ROW]}
+
+
+def test_the_readme_shows_what_the_numbers_say():
+    numbers = json.loads(peers.NUMBERS.read_text())
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert peers_report.replace_part(text, peers_report.summary(numbers)) == text
+    written = (ROOT / "benchmarks/peers.md").read_text(encoding="utf-8")
+    assert peers_report.table(numbers) == written
+
+
+def test_losses_are_printed_like_wins():
+    text = peers_report.table(NUMBERS)
+    assert "| 2 | 4 (2.00) | n/a (1) | 1 (**0.50**) |" in text
+    assert "8 (4.00)" in text
+    assert "PyDyNet has no groups" in text
+    summary = peers_report.summary(NUMBERS)
+    assert "| conv2d_forward | 0.5x (1 of 1) | n/a | 4.0x (0 of 1) |" in summary
+
+
+def test_the_plot_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    peers_report.draw_roofline(NUMBERS, tmp_path / "roof.png")
+    assert (tmp_path / "roof.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("op", peers.OPS)
+def test_our_calls_compute_what_is_compared(op):
+    dense, pool = "n3i4:o5", "n2c3h6w8:k2"
+    case = dense if "dense" in op else pool if "pool" in op else "n1c3h7w6:oc4k3p1"
+    call = peer_calls.fastscratch(f"{op}:f32:{case}", 1, "numpy")
+    assert call() is not None
+    assert peers.work_of(f"{op}:f32:{case}")["flops"] > 0
+
+
+def test_the_pages_load_nothing_from_outside():
+    page = '<script src="https://code.example/jquery-3.3.1.min.js" integrity="x" a="b"></script>'
+    assert rewrite(page) == (
+        '<script src="vendor/jquery-3.3.1.min.js"></script>',
+        ["jquery-3.3.1.min.js"],
+    )
+    with pytest.raises(SystemExit, match="no package is known"):
+        rewrite('<script src="https://code.example/new.js"></script>')
+
+
+def test_a_run_without_numbers_fails(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("asv")
+    configuration = tmp_path / "asv.conf.json"
+    configuration.write_text('{"results_dir": "results"}')
+    (tmp_path / "results/machine").mkdir(parents=True)
+    path = tmp_path / "results/machine/abc.json"
+
+    def asv(command, configuration):
+        path.write_text(json.dumps({"results": results}))
+        return 0
+
+    monkeypatch.setattr(commands, "asv", asv)
+    results: dict[str, list[list[float | None]]] = {"a": [[None, None]], "b": []}
+    assert commands.measure(["run"], configuration) == 1
+    assert "no benchmark ran" in capsys.readouterr().out
+    results["a"] = [[1.5, None]]
+    assert commands.measure(["run"], configuration) == 0
+
+
+def test_samples_are_named_by_the_innermost_function():
+    table = [Function(0, 100, "library"), Function(10, 20, "pack_tile"), Function(30, 40, "other")]
+    assert [name_at(address, table) for address in (5, 15, 25)] == [
+        "library", "pack_tile", "library"
+    ]  # fmt: skip
+    assert part_of("pack_tile") == "packing"
