@@ -8,6 +8,7 @@ forward and both gradients, as the small libraries have none on its own.
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,8 @@ TRAINING = "conv2d_training"
 GRADIENTS_TOGETHER = "has no such gradient on its own: see conv2d_training"
 
 Arrays = dict[str, Any]
+
+_open: list[ExitStack] = []
 
 
 def read(text: str) -> tuple[str, Any, Arrays]:
@@ -40,8 +43,10 @@ def fastscratch(text: str, num_threads: int, backend: str) -> Call:
     from fastscratch.ops.explain import call_of
 
     op, problem, arrays = read(text)
+    blocks = ExitStack()
     for block in (fs.use_backend(backend), fs.threads(num_threads), blas_threads(num_threads)):
-        block.__enter__()  # for as long as the process lives
+        blocks.enter_context(block)
+    _open.append(blocks)  # for as long as the process lives
     if op != TRAINING:
         return call_of(problem, arrays)
     calls = [

@@ -52,6 +52,18 @@ def test_our_calls_compute_what_is_compared(op):
     assert peers.work_of(f"{op}:f32:{case}")["flops"] > 0
 
 
+def test_our_calls_run_on_the_backend_that_is_named(backend, run_python):
+    code = f"""
+from benchmarks.peer_calls import fastscratch
+from fastscratch.dispatch import get_num_threads, record_choices
+call = fastscratch("dense_forward:f32:n3i4:o5", 1, {backend!r})
+with record_choices() as choices:
+    call()
+print(get_num_threads(), *choices["dense_forward"])
+"""
+    assert run_python(code).stdout.split() == ["1", backend]
+
+
 def test_the_pages_load_nothing_from_outside():
     page = '<script src="https://code.example/jquery-3.3.1.min.js" integrity="x" a="b"></script>'
     assert rewrite(page) == (
