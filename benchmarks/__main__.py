@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.publish import bring_scripts
+from benchmarks.publish import bring_scripts, check_pages
 
 HERE = Path(__file__).resolve().parent
 CONFIGURATION = HERE / "asv.conf.json"
@@ -49,9 +49,12 @@ def main(arguments: list[str] | None = None) -> int:
                              help="every shape, dtype and algorithm: hours")  # fmt: skip
     publish = commands.add_parser("publish", help="the web pages, which need no internet")
     publish.add_argument("--serve", action="store_true", help="and show them at 127.0.0.1:8080")
+    publish.add_argument(
+        "--check", metavar="BENCHMARK", help="look at its graph in a browser without internet"
+    )
     options = parser.parse_args(arguments)
     if options.command == "publish":
-        return publish_pages(options.serve)
+        return publish_pages(options.serve, options.check)
     if options.full:
         os.environ["FASTSCRATCH_BENCHMARKS"] = "full"
     if options.command == "quick":
@@ -147,12 +150,14 @@ def surroundings() -> dict[str, str]:
     }
 
 
-def publish_pages(serve: bool) -> int:
+def publish_pages(serve: bool, check: str | None) -> int:
     code = asv(["publish"])
     if code:
         return code
     pages = HERE / "html"
     bring_scripts(pages)
+    if check:
+        check_pages(pages, check)
     print(f"{pages / 'index.html'}: to be looked at through a server, as --serve starts one")
     return asv(["preview"]) if serve else 0
 

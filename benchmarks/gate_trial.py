@@ -17,6 +17,7 @@ import ctypes
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -129,28 +130,27 @@ def numba_step() -> float:
 
 
 def plant(name: str, case: dict[str, Any] | None) -> None:
-    """Build the working tree, slower where the case says."""
+    """The tree that the gate built last as head, slower where the case says."""
+    from benchmarks.suite.calls import find_implementation, parse
+
     side = Side(name, FOLDER / name)
-    source = side.folder / "source"
     if (side.folder / "site").exists():
         return
-    source.mkdir(parents=True, exist_ok=True)
-    copy_tree(source)
-    if case:
-        from benchmarks.suite.calls import find_implementation, parse
-
-        benchmark = Benchmark(*case["planted"])
+    benchmark = Benchmark(*case["planted"]) if case else None
+    if case is None or benchmark is None or benchmark.implementation == "numba":
+        shutil.copytree(FOLDER / "head/site", side.folder / "site")
+        where, suffix = side.folder / "site/fastscratch/kernels/numba_jit", "py"
+    else:  # compiled once more
+        copy_tree(side.folder / "source")
+        where, suffix = side.folder / "source/src_kernels", "pyx"
+    if case and benchmark:
         entry = find_implementation(parse(benchmark.problem), benchmark.implementation)
         function = entry.algorithm.functions[entry.op] if entry.algorithm else entry.op
-        module = entry.module.rpartition(".")[2]
-        compiled = entry.backend == "cython"
-        path = source / (
-            f"src_kernels/{module}.pyx" if compiled
-            else f"fastscratch/kernels/numba_jit/{module}.py"
-        )  # fmt: skip
-        text = slower(path.read_text(), function, case["steps"], C_LOOP if compiled else NUMBA_LOOP)
-        path.write_text(text)
-    build(side, source, side.folder / "build")
+        path = where / f"{entry.module.rpartition('.')[2]}.{suffix}"
+        loop = C_LOOP if suffix == "pyx" else NUMBA_LOOP
+        path.write_text(slower(path.read_text(), function, case["steps"], loop))
+    if suffix == "pyx":
+        build(side, side.folder / "source", side.folder / "build")
     print(f"{name} is built", flush=True)
 
 

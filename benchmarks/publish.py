@@ -4,10 +4,15 @@ asv's pages load jQuery, Flot and Bootstrap from elsewhere, and are blank where 
 reached. The same scripts are in packages of the npm registry, which `npm` installs.
 """
 
+import functools
+import http.server
 import re
 import shutil
 import subprocess
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 SCRIPTS = {
@@ -72,3 +77,49 @@ def _install(names: list[str], folder: Path) -> None:
             package, file = SCRIPTS[name]
             installed = Path(work, "node_modules", package.partition("@")[0], file)
             shutil.copyfile(installed, folder / name)
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def check_pages(pages: Path, benchmark: str, picture: Path | None = None) -> None:
+    """Look at a benchmark's page in a browser that reaches nothing else: is its graph there?"""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        raise SystemExit(f"checking the pages needs one of {', '.join(BROWSERS)}")
+    with serving(pages) as address, tempfile.TemporaryDirectory() as profile:
+        command = [
+            browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            "--virtual-time-budget=20000", "--window-size=1400,1000",
+        ]  # fmt: skip
+        where = f"{address}/#{benchmark}"
+        page = subprocess.run(
+            [*command, "--dump-dom", where],
+            check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        ).stdout  # fmt: skip
+        if picture:
+            subprocess.run([*command, f"--screenshot={picture}", where], check=True)
+    canvases, ticks = page.count('class="flot-base"'), page.count("flot-tick-label")
+    if not canvases or not ticks or benchmark not in page:
+        raise SystemExit(f"the page of {benchmark} shows no graph")
+    print(f"{benchmark}: {canvases} graph with {ticks} labels on its axes, without internet")
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """A server of a folder on the loopback address."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            """Nobody asked for a log."""
+
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
