@@ -120,7 +120,8 @@ def count_numbers(path: Path) -> int:
     found = 0
     for row in json.loads(path.read_text())["results"].values():
         values = row[0] if row and isinstance(row[0], list) else []
-        found += sum(isinstance(value, (int, float)) for value in values)
+        # None is a failure, and what is not a number was n/a or not chosen.
+        found += sum(isinstance(value, int | float) and value == value for value in values)
     return found
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import fastscratch as fs
+from benchmarks.networks import MODELS, make_batch, our_step
 from benchmarks.suite.calls import time_calls
-from benchmarks.suite.networks import MODELS, make_batch, our_step
 from fastscratch.dispatch import single_blas_thread
 from fastscratch.dispatch.machine import processor_name, usable_processors
 from fastscratch.dispatch.settings import forget_plans
