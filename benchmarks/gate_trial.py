@@ -177,6 +177,9 @@ def run(record: dict[str, Any], minutes: float) -> None:
                 continue
             name = f"trial{number}" if kind == "planted" else UNCHANGED
             head = Side("head", FOLDER / name)
+            if not (head.folder / "site").exists():
+                print(f"{name} is not built yet")
+                continue
             begun = time.monotonic()
             with other_process(load):
                 verdicts = compare(base, head, chosen, begun + 120)
