@@ -169,28 +169,29 @@ def run(record: dict[str, Any], minutes: float) -> None:
     end = time.monotonic() + 60 * minutes
     done = {(found["case"], found["kind"], found["load"]) for found in record["runs"]}
     base = Side("base", FOLDER / "trialbase")
-    for number, case in enumerate(record["cases"]):
+    cases = list(enumerate(record["cases"]))
+    plans = [(number, case, "planted", bool(number % 2)) for number, case in cases]
+    plans += [(n, case, UNCHANGED, load) for n, case in cases for load in (False, True)]
+    for number, case, kind, load in plans:
         chosen = [Benchmark(*text) for text in (case["planted"], *case["others"])]
-        plans = [("planted", bool(number % 2)), (UNCHANGED, False), (UNCHANGED, True)]
-        for kind, load in plans:
-            if (number, kind, load) in done or time.monotonic() > end:
-                continue
-            name = f"trial{number}" if kind == "planted" else UNCHANGED
-            head = Side("head", FOLDER / name)
-            if not (head.folder / "site").exists():
-                print(f"{name} is not built yet")
-                continue
-            begun = time.monotonic()
-            with other_process(load):
-                verdicts = compare(base, head, chosen, begun + 120)
-            record["runs"].append({
-                "case": number, "kind": kind, "load": load,
-                "seconds": round(time.monotonic() - begun, 1),
-                "words": [verdict.word for verdict in verdicts],
-                "medians": [round(verdict.median, 3) for verdict in verdicts],
-                "laps": [len(verdict.ratios) for verdict in verdicts],
-            })  # fmt: skip
-            RECORD.write_text(json.dumps(record, indent=1) + "\n")
+        if (number, kind, load) in done or time.monotonic() > end:
+            continue
+        name = f"trial{number}" if kind == "planted" else UNCHANGED
+        head = Side("head", FOLDER / name)
+        if not (head.folder / "site").exists():
+            print(f"{name} is not built yet")
+            continue
+        begun = time.monotonic()
+        with other_process(load):
+            verdicts = compare(base, head, chosen, begun + 120)
+        record["runs"].append({
+            "case": number, "kind": kind, "load": load,
+            "seconds": round(time.monotonic() - begun, 1),
+            "words": [verdict.word for verdict in verdicts],
+            "medians": [round(verdict.median, 3) for verdict in verdicts],
+            "laps": [len(verdict.ratios) for verdict in verdicts],
+        })  # fmt: skip
+        RECORD.write_text(json.dumps(record, indent=1) + "\n")
 
 
 @contextlib.contextmanager
