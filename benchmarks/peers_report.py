@@ -46,8 +46,8 @@ def summary(numbers: Numbers) -> str:
     lines = [
         "How many times as fast as another library the Cython kernels are (above 1: faster here), "
         "the",
-        "geometric mean over the shapes measured; in brackets, on how many of the shapes the other one is "
-        "faster.",
+        "geometric mean over the shapes measured; in brackets, on how many of them the other one "
+        "is faster.",
         f"{numbers['processor']}; interleaved medians, float32.",
         "",
     ]
