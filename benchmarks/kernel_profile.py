@@ -209,7 +209,7 @@ def numba_functions() -> list[Function]:
         return []
     from numba.core.ccallback import CFunc
 
-    entries = sorted(
+    entries: list[tuple[Any, str]] = sorted(
         (found.address, found.__name__) for found in gc.get_objects() if isinstance(found, CFunc)
     )
     starts = [0, *(address for address, _ in entries)]

@@ -1,19 +1,14 @@
 """What a call costs beside its kernel: every operation on a problem that takes next to no time.
 
-    python benchmarks/overhead.py                     every operation and some layers
-    python benchmarks/overhead.py --torch             PyTorch's whole call beside ours
-    python benchmarks/overhead.py --op conv2d         some of them
+    python -m benchmarks.overhead                     every operation and some layers
+    python -m benchmarks.overhead --torch             PyTorch's whole call beside ours
+    python -m benchmarks.overhead --op conv2d         some of them
 
 "call" is the public function's time, its output and all checks included; "kernel" is its kernel's
 alone, on arrays that are there; "around" is the difference. "in Python" is the call where nothing
 is compiled but the kernel. All of them once in turn, many times over: the least counts, since
 what disturbs a call of microseconds only ever adds.
 """
-
-import os
-
-os.environ.pop("OPENBLAS_CORETYPE", None)
-os.environ.pop("OPENBLAS_L2_SIZE", None)
 
 import argparse
 import importlib
@@ -25,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare import time_calls, torch_call
 
 import fastscratch as fs
+from benchmarks.compare import torch_call
+from benchmarks.suite.calls import time_calls
 from fastscratch.dispatch import current_settings
 from fastscratch.dispatch.machine import processor_name
 from fastscratch.dispatch.measure import operands

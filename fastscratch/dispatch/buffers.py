@@ -19,8 +19,10 @@ _MOST_KEPT = 64
 _LINE = 64
 """Bytes of a line of the cache, and of the longest vector."""
 LARGE = 1 << 16
-"""Bytes from which on an array starts at a line. NumPy's own large arrays start 16 bytes behind
-one, so that each long vector that is stored touches two: a 1x1 convolution took 1.07 times as long on one thread.
+"""Bytes from which on an array starts at a line.
+
+NumPy's own large arrays start 16 bytes behind one, so that each long vector that is stored touches
+two: a 1x1 convolution took 1.07 times as long on one thread.
 """
 
 

@@ -75,8 +75,8 @@ def test_laps_end_when_all_is_decided(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(gate, "make_yardstick", lambda: tmp_path)
     speeds = {"base": 1.0, "head": 1.2}
     monkeypatch.setattr(Side, "start", lambda side: Process(speeds[side.name]))
-    sides = [Side(name, tmp_path) for name in speeds]
-    (verdict,) = gate.compare(*sides, [KERNEL], float("inf"))
+    base, head = (Side(name, tmp_path) for name in speeds)
+    (verdict,) = gate.compare(base, head, [KERNEL], float("inf"))
     assert verdict.word == "slower"
     assert len(verdict.ratios) == 7
     assert "lap 7" in capsys.readouterr().out
