@@ -90,7 +90,7 @@ def in_child(problem: str, name: str, threads: int) -> dict[str, Any]:
         [*command, "--threads", str(threads), "--child"], cwd=ROOT, text=True,
         stdout=subprocess.PIPE, check=True,
     )  # fmt: skip
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def find_problem(operation: str, shape: str, dtype: str) -> Any:
