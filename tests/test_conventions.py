@@ -87,7 +87,7 @@ def test_the_reference_loops_over_kernel_positions_and_groups_only(path):
 def public_objects():
     """Everything public that a user is shown: what stands in __all__ of the packages."""
     for name in ("", ".ops", ".dispatch", ".errors", ".layers", ".models", ".training", ".data",
-                 ".testing", ".plots", ".experiments"):  # fmt: skip
+                 ".testing", ".plots", ".experiments", ".compat.cs231n"):  # fmt: skip
         module = importlib.import_module(f"fastscratch{name}")
         for attribute in getattr(module, "__all__", ()):
             value = getattr(module, attribute)

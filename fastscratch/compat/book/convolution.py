@@ -50,19 +50,19 @@ class Convolution:
         self.stride = stride
         self.pad = pad
         self.rounding: Rounding = rounding
-        self.x: Array | None = None
-        self.dW: Array | None = None
-        self.db: Array | None = None
+        self.x: Any = None
+        self.dW: Any = None
+        self.db: Any = None
 
     @property
-    def col(self) -> Array | None:
+    def col(self) -> Any:
         if self.x is None:
             return None
         FH, FW = self.W.shape[2:]
         return im2col(self.x, FH, FW, self.stride, self.pad)
 
     @property
-    def col_W(self) -> Array | None:
+    def col_W(self) -> Any:
         return None if self.x is None else self.W.reshape(self.W.shape[0], -1).T
 
     def forward(self, x: Array) -> Array:
@@ -130,11 +130,11 @@ class Pooling:
             self.stride = pool_h if pool_h == pool_w else (pool_h, pool_w)
         self.pad = pad
         self.rounding: Rounding = rounding
-        self.x: Array | None = None
-        self._argmax: Array | None = None
+        self.x: Any = None
+        self._argmax: Any = None
 
     @property
-    def arg_max(self) -> Array | None:
+    def arg_max(self) -> Any:
         if self._argmax is None:
             return None
         return self._argmax.transpose(0, 2, 3, 1).reshape(-1).astype(np.int64)

@@ -76,7 +76,7 @@ def relu_grad(x: Any) -> Array:
     array([0., 0., 1.])
     """
     x = np.asarray(x)
-    grad = np.zeros_like(x)
+    grad: Array = np.zeros_like(x)
     grad[x > 0] = 1
     return grad
 

@@ -78,13 +78,13 @@ class Relu:
     """
 
     def __init__(self) -> None:
-        self._out: Array | None = None
+        self._out: Any = None
 
     @property
-    def mask(self) -> Array | None:
+    def mask(self) -> Any:
         return None if self._out is None else self._out <= 0
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array) -> Any:
         self._out = relu(x)
         return self._out
 
@@ -103,9 +103,9 @@ class Sigmoid:
     """
 
     def __init__(self) -> None:
-        self.out: Array | None = None
+        self.out: Any = None
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array) -> Any:
         self.out = sigmoid(x)
         return self.out
 
@@ -140,10 +140,10 @@ class Affine:
     def __init__(self, W: Array, b: Array) -> None:
         self.W = W
         self.b = b
-        self.x: Array | None = None
+        self.x: Any = None
         self.original_x_shape: tuple[int, ...] | None = None
-        self.dW: Array | None = None
-        self.db: Array | None = None
+        self.dW: Any = None
+        self.db: Any = None
 
     def forward(self, x: Array) -> Array:
         x = np.asarray(x)
@@ -186,7 +186,7 @@ class SoftmaxWithLoss:
 
     def __init__(self) -> None:
         self.loss: Any = None
-        self.y: Array | None = None
+        self.y: Any = None
         self.t: Any = None
 
     def forward(self, x: Array, t: Any) -> Any:
@@ -225,15 +225,15 @@ class Dropout:
 
     def __init__(self, dropout_ratio: float = 0.5) -> None:
         self.dropout_ratio = dropout_ratio
-        self.mask: Array | None = None
+        self.mask: Any = None
 
-    def forward(self, x: Array, train_flg: bool = True) -> Array:
+    def forward(self, x: Array, train_flg: bool = True) -> Any:
         if train_flg:
             self.mask = np.random.rand(*x.shape) > self.dropout_ratio
             return x * self.mask
         return x * (1.0 - self.dropout_ratio)
 
-    def backward(self, dout: Array) -> Array:
+    def backward(self, dout: Array) -> Any:
         return dout * self.mask
 
 
@@ -271,8 +271,8 @@ class BatchNormalization:
     EPS = 10e-7
 
     def __init__(
-        self, gamma: Any, beta: Any, momentum: float = 0.9, running_mean: Array | None = None,
-        running_var: Array | None = None,
+        self, gamma: Any, beta: Any, momentum: float = 0.9, running_mean: Any = None,
+        running_var: Any = None,
     ) -> None:  # fmt: skip
         self.gamma = gamma
         self.beta = beta
@@ -281,11 +281,11 @@ class BatchNormalization:
         self.running_var = running_var
         self.input_shape: tuple[int, ...] | None = None
         self.batch_size: int | None = None
-        self.dgamma: Array | None = None
-        self.dbeta: Array | None = None
-        self._x: Array | None = None
-        self._mean: Array | None = None
-        self._var: Array | None = None
+        self.dgamma: Any = None
+        self.dbeta: Any = None
+        self._x: Any = None
+        self._mean: Any = None
+        self._var: Any = None
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         x = np.asarray(x)
@@ -321,17 +321,17 @@ class BatchNormalization:
         return demote(dx.reshape(shape), dtype)
 
     @property
-    def std(self) -> Array | None:
+    def std(self) -> Any:
         return None if self._var is None else np.sqrt(self._var + self.EPS)
 
     @property
-    def xc(self) -> Array | None:
+    def xc(self) -> Any:
         if self._x is None or self._mean is None:
             return None
         return self._x - self._mean.reshape(-1, *(1,) * (self._x.ndim - 2))
 
     @property
-    def xn(self) -> Array | None:
+    def xn(self) -> Any:
         if self._x is None or self.std is None:
             return None
         return self.xc / self.std.reshape(-1, *(1,) * (self._x.ndim - 2))
