@@ -284,14 +284,14 @@ class Layer(Node):
 
         Parameters
         ----------
-        x : ndarray, shape (N, *input_shape)
+        x : ndarray, shape ``(N, *input_shape)``
             Never written to. A layer that changes nothing may return it as it is.
         training : bool
             Compute as in training, and keep what ``backward`` needs. False stores nothing.
 
         Returns
         -------
-        ndarray, shape (N, *output_shape)
+        ndarray, shape ``(N, *output_shape)``
 
         Raises
         ------
@@ -321,12 +321,12 @@ class Layer(Node):
 
         Parameters
         ----------
-        dout : ndarray, shape (N, *output_shape)
+        dout : ndarray, shape ``(N, *output_shape)``
             Gradient of the loss by the output of the last training forward. Never written to.
 
         Returns
         -------
-        ndarray, shape (N, *input_shape)
+        ndarray, shape ``(N, *input_shape)``
 
         Raises
         ------
@@ -350,7 +350,7 @@ class Layer(Node):
 
         Parameters
         ----------
-        dout : ndarray, shape (N, *output_shape)
+        dout : ndarray, shape ``(N, *output_shape)``
             As for `backward`.
 
         Examples

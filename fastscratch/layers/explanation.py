@@ -86,7 +86,7 @@ def explain_network(model: "Sequential", x: Array, training: bool = True) -> Net
     ----------
     model : Sequential
         Built, or to be built by ``x``; neither its parameters nor its statistics change.
-    x : ndarray, shape (N, *input_shape)
+    x : ndarray, shape ``(N, *input_shape)``
         A batch.
     training : bool
         Whether to run the backward pass, too.

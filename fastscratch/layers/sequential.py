@@ -103,14 +103,14 @@ class Sequential(Layer):
 
         Parameters
         ----------
-        x : ndarray, shape (N, *input_shape)
+        x : ndarray, shape ``(N, *input_shape)``
             All samples.
         batch_size : int
             How many go through the network at once.
 
         Returns
         -------
-        ndarray, shape (N, *output_shape)
+        ndarray, shape ``(N, *output_shape)``
 
         Raises
         ------
@@ -144,7 +144,7 @@ class Sequential(Layer):
 
         Parameters
         ----------
-        x : ndarray, shape (N, *input_shape)
+        x : ndarray, shape ``(N, *input_shape)``
             A batch.
         training : bool
             Whether to explain the backward pass, too; otherwise a prediction.
@@ -245,7 +245,7 @@ class Sequential(Layer):
 
         Parameters
         ----------
-        x : ndarray, shape (N, *input_shape)
+        x : ndarray, shape ``(N, *input_shape)``
             A batch.
         loss : Loss, optional
             With it, the loss and the gradients are looked at too.
