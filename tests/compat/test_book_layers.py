@@ -151,7 +151,7 @@ def test_gradients_at_zero_are_zero_everywhere():
 
 
 def test_sigmoid_neither_overflows_nor_forgets_its_output():
-    with np.errstate(all="raise"):
+    with np.errstate(over="raise", invalid="raise"):
         assert sigmoid(-1000.0) == 0 and sigmoid(np.array([1000])) == 1
     assert sigmoid(0) == 0.5 and isinstance(sigmoid(0), float)
     layer = Sigmoid()
