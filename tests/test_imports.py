@@ -133,8 +133,8 @@ def test_imports_nothing_heavy(run_python, module):
     loaded = run_python(LOADED.format(module=module, then="")).stdout.split()
     assert "fastscratch.ops.conv2d" in loaded
     heavy = {name.partition(".")[0] for name in loaded} & set(HEAVY)
-    # What trains shows a progress bar, whose package is light, and required.
-    assert not heavy - ({"tqdm"} if module == "fastscratch.training" else set())
+
+    assert not heavy
 
 
 def test_the_package_loads_few_modules_of_its_own(run_python):

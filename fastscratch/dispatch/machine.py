@@ -78,7 +78,8 @@ def _blas() -> Any:
 
 
 def blas_info() -> list[dict[str, Any]]:
-    """What each loaded BLAS says of itself."""
+    """What each BLAS that is loaded by now says of itself."""
+    _blas.cache_clear()
     return list(_blas().info())
 
 

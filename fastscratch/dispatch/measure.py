@@ -40,12 +40,15 @@ def operands(problem: Problem) -> list[Array]:
     """Arrays that a kernel can be timed on, in the order of its signature.
 
     Positive numbers around 1: none is too small for full speed, and they serve as variances too.
-    Whole numbers (labels, offsets of a maximum, keys) are 0, which is valid for all of them.
+    Whole numbers (labels, offsets of a maximum, keys) are 0, and what is not part of a problem
+    (rates, a ratio, eps) is 1/2, which are valid for all of them.
     """
     rng = np.random.default_rng(0)
     arrays = []
-    for array in find_op(problem.op).arrays(problem).values():
-        if array.dtype.kind == "f":
+    for name, array in find_op(problem.op).arrays(problem).items():
+        if name in ("rates", "ratio", "eps"):
+            arrays.append(np.full(array.shape, 0.5, array.dtype))
+        elif array.dtype.kind == "f":
             values = rng.random(array.shape, dtype=array.dtype.type)
             arrays.append(np.add(values, 0.5, out=values))
         else:

@@ -4,8 +4,6 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from tqdm import tqdm
-
 from fastscratch.training.history import Record
 
 
@@ -62,6 +60,8 @@ class Progress:
 
 def make_bar(shown: bool | None, batches: int, epochs: int, start: int) -> Any:
     """A bar over all batches of a run; None shows it on a terminal only."""
+    from tqdm import tqdm  # predicting needs none
+
     visible = sys.stderr.isatty() if shown is None else shown
     return tqdm(
         total=batches * epochs,
