@@ -44,7 +44,7 @@ class Ensemble:
 
         Parameters
         ----------
-        x : ndarray, shape (N, *input_shape)
+        x : ndarray, shape ``(N, *input_shape)``
             All samples.
         batch_size : int
             How many go through a network at once.
