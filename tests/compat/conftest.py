@@ -41,7 +41,15 @@ def digits_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def run_book(digits_folder):
+def seeded(tmp_path_factory):
+    """A folder whose module Python imports as it starts: the scripts draw, and set no seed."""
+    folder = tmp_path_factory.mktemp("seeded")
+    (folder / "sitecustomize.py").write_text("import numpy\n\nnumpy.random.seed(0)\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_book(digits_folder, seeded):
     """Run a script as a user does: ``run_book(script, *arguments, cwd=..., options=...)``."""
 
     def run(script, *arguments, cwd, options=(), check=True, python=(), **environment):
@@ -50,7 +58,8 @@ def run_book(digits_folder):
             if not key.startswith(("FASTSCRATCH_", "MPL", "DISPLAY", "WAYLAND"))
             or key == "FASTSCRATCH_CACHE"
         }  # fmt: skip
-        variables |= {"FASTSCRATCH_DATA": str(digits_folder), **environment}
+        variables |= {"FASTSCRATCH_DATA": str(digits_folder), "PYTHONPATH": str(seeded)}
+        variables |= environment
         done = subprocess.run(
             [
                 sys.executable, *python, "-m", "fastscratch.compat.book", *options,
