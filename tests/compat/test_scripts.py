@@ -151,7 +151,7 @@ def test_script(run_book, tmp_path, script, arguments, figures, right):
 
 
 def test_scripts_of_chapter_7_share_their_parameters_by_a_file(run_book, tmp_path):
-    done = run_book("ch07/train_convnet.py", "4", cwd=tmp_path, options=["--choices"])
+    done = run_book("ch07/train_convnet.py", "8", cwd=tmp_path, options=["--choices"])
     assert learns(done.stdout) and "Saved Network Parameters!" in done.stdout
     for op in ("conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight",
                "max_pool2d_forward", "max_pool2d_backward", "dense_backward_weight",
