@@ -13,7 +13,9 @@ from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
 from correlate cimport correlate
-from correlation_plan cimport Correlation, fill_tables, pack_panel, plan_correlation
+from correlation_plan cimport (
+    Correlation, clear_tables, fill_tables, pack_panel, plan_correlation,
+)
 from depthwise cimport (
     Planes, correlate_plane, correlate_planes_weight, fill_planes_tables, is_depthwise,
     plan_planes, plan_planes_gradient,
@@ -25,7 +27,8 @@ from input_gradient cimport (
 from phases cimport Phase, phase_of, reaches_all
 from tile cimport real
 from weight_gradient cimport (
-    WeightGradient, accumulate, finish_panel, fill_gradient_tables, plan_gradient,
+    WeightGradient, accumulate, clear_gradient_tables, finish_panel, fill_gradient_tables,
+    plan_gradient,
 )
 
 from fastscratch.kernels.cython_ext.scratch import Scratch
@@ -90,6 +93,7 @@ cdef void run_planes(
         else:
             for job in prange(jobs, schedule="static", num_threads=workers):
                 correlate_plane(p, job, threadid(), source, bias, out)
+        memset(p.offset, 0, p.table_size)
 
 
 cdef void run_planes_gradient(
@@ -112,6 +116,7 @@ cdef void run_planes_gradient(
         else:
             for job in prange(jobs, schedule="static", num_threads=workers):
                 correlate_planes_weight(p, job, threadid(), dout, x, dw, db)
+        memset(p.offset, 0, p.table_size)
 
 
 cdef void run_correlations(Correlation* p, Py_ssize_t count, real* tag, int num_threads):
@@ -149,6 +154,8 @@ cdef void run_correlations(Correlation* p, Py_ssize_t count, real* tag, int num_
                 pack_panel(p + job % count, job // count, tag)
             for job in prange(jobs * count, schedule="dynamic", num_threads=workers):
                 correlate(p + job % count, job // count, threadid(), tag)
+        for i in range(count):
+            clear_tables(p + i, workers)
 
 
 cdef void forward(
@@ -254,6 +261,7 @@ cdef void backward_input_of_few(
         else:
             for job in prange(jobs, schedule="dynamic", num_threads=workers):
                 shift_and_add(&p, job, threadid(), dx)
+        memset(p.k_offset, 0, p.table_size)
 
 
 cdef void backward_weight(
@@ -291,6 +299,7 @@ cdef void backward_weight(
                 accumulate(&p, job, threadid(), dw)
             for job in prange(panels, schedule="static", num_threads=workers):
                 finish_panel(&p, job, dw, db)
+        clear_gradient_tables(&p, workers)
 
 
 def conv2d_forward(

@@ -15,7 +15,9 @@ from libc.stdint cimport uint8_t, uintptr_t
 from libc.string cimport memset
 
 from correlate cimport correlate
-from correlation_plan cimport TILE, Correlation, fill_tables, pack_panel, plan_correlation
+from correlation_plan cimport (
+    TILE, Correlation, clear_tables, fill_tables, pack_panel, plan_correlation,
+)
 from geometry cimport Windows, aligned, ceil_div, copy_window, make_windows, part_start
 from max_pool cimport index, largest_of_plane
 from tile cimport lanes_of, real, sum_rows
@@ -111,6 +113,8 @@ cdef void forward(
             for job in prange(jobs, schedule="static", num_threads=workers):
                 map_and_pool(&p, &windows, job, image, p.workspace + threadid() * worker_size,
                              x, y, argmax)
+        p.workspace_size = worker_size
+        clear_tables(&p, workers)
 
 
 cdef inline void map_and_pool(
@@ -218,6 +222,14 @@ cdef void backward_weight(
                 add_part(p, job, threadid(), dout, y, argmax, x)
         for job in range(w.G * w.OC):
             finish_channel(p, job, dw, db)
+        memset(data, 0, p.table_size)
+        for job in range(workers):
+            memset(starts_of(p, job), 0, w.PH * w.PW * sizeof(int))
+
+
+cdef inline int* starts_of(const Gradient* p, Py_ssize_t worker) noexcept nogil:
+    """Where a worker lists the windows that have a gradient."""
+    return <int*> (p.workspace + worker * p.workspace_size + p.copy_size + p.list_size)
 
 
 cdef inline void add_part(
@@ -229,7 +241,7 @@ cdef inline void add_part(
     cdef char* workspace = p.workspace + worker * p.workspace_size
     cdef real* copy = <real*> workspace
     cdef real* value = <real*> (workspace + p.copy_size)
-    cdef int* start = <int*> (workspace + p.copy_size + p.list_size)
+    cdef int* start = starts_of(p, worker)
     cdef real* sums = <real*> (p.sums + part * p.sums_size)
     cdef real* own
     cdef Py_ssize_t lanes = lanes_of(sizeof(real)), pixels = w.PH * w.PW

@@ -59,6 +59,7 @@ cdef void run_correlation(Correlation* p, real* out, int num_threads):
                     transform_kernels(p, first, panels, job, threadid(), out)
                 for job in prange(jobs, schedule="dynamic", num_threads=workers):
                     correlate(p, first, job, threadid(), out)
+        memset(p.tile_offset, 0, 2 * p.table_size)
 
 
 cdef void correlation(
@@ -118,6 +119,7 @@ cdef void backward_weight(
             if p.parts > 1:
                 for job in prange(outputs * p.group, schedule="static", num_threads=workers):
                     finish(&p, job // p.group * p.parts, job % p.group, threadid(), dw, db)
+        memset(p.channel_offset, 0, 2 * p.table_size)
 
 
 def winograd2_forward(

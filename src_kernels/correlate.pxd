@@ -16,7 +16,7 @@ chunk of channels after the other: a running sum over all of C*KH*KW loses digit
 """
 
 from correlate_columns cimport correlate_columns
-from correlation_plan cimport TILE, WIDE, Correlation
+from correlation_plan cimport TILE, WIDE, Correlation, pixels_of
 from correlation_source cimport check_reads, copy_channels
 from geometry cimport ceil_div, part_start
 from tile cimport (
@@ -32,7 +32,7 @@ cdef inline void correlate(
     cdef real* copy = <real*> workspace
     cdef real* result = <real*> (workspace + p.copy_size)
     cdef real* columns = <real*> (workspace + p.copy_size + p.result_size)
-    cdef Py_ssize_t* pixel = <Py_ssize_t*> (<char*> columns + p.columns_size)
+    cdef Py_ssize_t* pixel = pixels_of(p, worker)
     cdef Py_ssize_t* target = pixel + p.pixel_size // (2 * sizeof(Py_ssize_t))
     cdef Py_ssize_t panel_group, col_block, row_block, image_block, group_block, g, straight = 0
     cdef Py_ssize_t n, images, row, rows, col, cols, first_panel, end_panel

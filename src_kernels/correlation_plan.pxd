@@ -303,6 +303,20 @@ cdef inline void fill_tables(Correlation* p, real* tag) noexcept nogil:
             padded_bias[g * padded + oc] = bias[g * p.OC + oc] if bias != NULL and oc < p.OC else 0
 
 
+cdef inline void clear_tables(const Correlation* p, Py_ssize_t workers) noexcept nogil:
+    """Leave no integers in the memory (scratch.pyx says why)."""
+    cdef Py_ssize_t worker
+    memset(p.k_offset, 0, p.table_size)
+    for worker in range(workers):
+        memset(pixels_of(p, worker), 0, p.pixel_size)
+
+
+cdef inline Py_ssize_t* pixels_of(const Correlation* p, Py_ssize_t worker) noexcept nogil:
+    """A worker's table of where pixels lie; that of where their sums go is its second half."""
+    cdef char* workspace = p.workspace + worker * p.workspace_size
+    return <Py_ssize_t*> (workspace + p.copy_size + p.result_size + p.columns_size)
+
+
 cdef inline void pack_panel(const Correlation* p, Py_ssize_t job, real* tag) noexcept nogil:
     """packed[k][j] = weight(g, first + j, k) for one panel."""
     cdef Py_ssize_t g = job // p.panels, q = job % p.panels, c, kh, kw, j, width, panel, first

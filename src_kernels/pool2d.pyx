@@ -3,6 +3,7 @@
 cimport numpy as cnp
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport uint8_t, uintptr_t
+from libc.string cimport memset
 
 from average_pool cimport average_plane, average_scratch, spread_average_plane
 from geometry cimport Windows, make_windows
@@ -51,6 +52,7 @@ cdef void max_backward(
         else:
             for job in prange(planes, schedule="static", num_threads=workers):
                 spread_plane(w, job, dout, argmax, dx, strips + threadid() * size)
+        memset(strips, 0, workers * size)  # leave no integers in the memory (scratch.pyx says why)
 
 
 cdef void average(

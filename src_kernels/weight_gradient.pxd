@@ -136,6 +136,21 @@ cdef inline void fill_gradient_tables(WeightGradient* p) noexcept nogil:
                 i += 1
 
 
+cdef inline void clear_gradient_tables(const WeightGradient* p, Py_ssize_t workers) noexcept nogil:
+    """Leave no integers in the memory (scratch.pyx says why)."""
+    cdef Py_ssize_t worker
+    memset(p.tap_offset, 0, p.table_size)
+    for worker in range(workers):
+        memset(gradient_pixels_of(p, worker), 0, p.pixel_size)
+
+
+cdef inline Py_ssize_t* gradient_pixels_of(
+    const WeightGradient* p, Py_ssize_t worker
+) noexcept nogil:
+    cdef char* workspace = p.workspace + worker * p.workspace_size
+    return <Py_ssize_t*> (workspace + p.copy_size + p.dout_size)
+
+
 cdef inline void accumulate(
     const WeightGradient* p, Py_ssize_t job, Py_ssize_t worker, real* tag
 ) noexcept nogil:
@@ -143,7 +158,7 @@ cdef inline void accumulate(
     cdef char* workspace = p.workspace + worker * p.workspace_size
     cdef real* copy = <real*> workspace
     cdef real* block = <real*> (workspace + p.copy_size)
-    cdef Py_ssize_t* pixel = <Py_ssize_t*> (workspace + p.copy_size + p.dout_size)
+    cdef Py_ssize_t* pixel = gradient_pixels_of(p, worker)
     cdef Py_ssize_t channel_block = job % p.channel_blocks
     cdef Py_ssize_t group = job // p.channel_blocks % p.groups
     cdef Py_ssize_t g = job // p.channel_blocks // p.groups % p.G

@@ -83,9 +83,12 @@ def test_a_step_of_a_product_is_its_sums_and_loads(level, function, module):
     ]
     assert max(count for count, _ in loops) == unrolled
     packed = min((body for count, body in loops if count == unrolled), key=len)
+    packed = [line for line in packed if not line.startswith("prefetch")]
     assert [line for line in packed if "rsp" in line or "rbp" in line] == []
-    # Two loads of b, a broadcast a row (which may be part of the multiply-add), the loop's end.
-    assert len(packed) <= 4 * (most + 2 + most // 2) + 8
+    # Two loads of b, a broadcast a row (which may be part of the multiply-add), where a tall tile
+    # asks for memory next, the loop's end.
+    asking = 5 if most > 12 else 0
+    assert len(packed) <= 4 * (most + 2 + most // 2 + asking) + 8
 
 
 @pytest.mark.parametrize("level", TILES)
