@@ -393,7 +393,7 @@ def source_digest() -> str:
 
 
 WORKER_WORK = 200_000
-"""Multiply-adds, or elements, that repay another worker."""
+"""Multiply-adds that repay another worker, or what takes as long: an element counts for several."""
 
 
 def usable_workers(num_threads: int, work: int) -> int:
@@ -415,7 +415,7 @@ def movers(workers: int, elements: int) -> int:
     """
     if workers == 1:
         return 1
-    return max(min(workers, elements // (2 * WORKER_WORK)), 1)
+    return max(min(workers, elements // WORKER_WORK), 1)
 
 
 @cache

@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 
 from fastscratch.kernels.numba_jit import (
+    columns,
     correlate,
     correlate_weight,
     correlate_wide,
     depthwise,
     input_gradient,
     planes,
+    pointwise_weight,
 )
 from fastscratch.kernels.numba_jit.compile import movers, run_both, usable_workers
 from fastscratch.kernels.numba_jit.phases import (
@@ -23,7 +25,7 @@ from fastscratch.kernels.numba_jit.scratch import Scratch
 from fastscratch.kernels.numba_jit.tile import PIXEL_ROWS
 from fastscratch.types import Array, Padding, Pair
 
-AnyPlan = correlate.Plan | correlate_wide.Plan | planes.Plan | depthwise.Plan
+AnyPlan = columns.Plan | correlate.Plan | correlate_wide.Plan | planes.Plan | depthwise.Plan
 """Of forward and backward input."""
 
 
@@ -73,13 +75,27 @@ def conv2d_backward_weight(
             copy, sums, _ = pieces
             depthwise.correlate_planes_weight(workers, dout, x, dw, db, copy, sums, plan.computing)
         return
+    both = workers, movers(workers, plan.partial_size)
+    if plan.pointwise:
+        with Scratch(dtype, plan.partial_size, plan.bias_sums_size, workers * plan.turned_size) as (
+            partial,
+            bias_sums,
+            turned,
+            _,
+        ):
+            run_both(
+                both, pointwise_weight.multiply_pixels,
+                (dout, x, partial, bias_sums, turned, plan.adding),
+                correlate_weight.gather, (dw, db, partial, bias_sums, plan.gathering),
+            )  # fmt: skip
+        return
     with Scratch(
         dtype, plan.partial_size, plan.bias_sums_size, workers * plan.local_size,
         workers * plan.turned_size, offsets=workers * plan.pixels_size,
     ) as pieces:  # fmt: skip
         partial, bias_sums, *rest = pieces
         run_both(
-            (workers, movers(workers, plan.partial_size)), correlate_weight.correlate_weight,
+            both, correlate_weight.correlate_weight,
             (dout, x, partial, bias_sums, *rest, plan.adding),
             correlate_weight.gather, (dw, db, partial, bias_sums, plan.gathering),
         )  # fmt: skip
@@ -101,11 +117,27 @@ def run(
                 (source, packed, bias, out, copy, buffer, plan.computing),
             )  # fmt: skip
         return
+    if isinstance(plan, columns.Plan):
+        with Scratch(
+            dtype,
+            plan.packed_size,
+            workers * plan.local_size,
+            workers * plan.columns_size,
+            workers * plan.edge_size,
+        ) as (packed, *pieces, _):
+            run_both(
+                both, columns.pack, (weight, packed, bias, plan.packing),
+                columns.correlate_columns, (source, packed, out, *pieces, plan.computing),
+            )  # fmt: skip
+        return
     if isinstance(plan, correlate_wide.Plan):
-        with Scratch(dtype, plan.packed_size, workers * plan.local_size) as (packed, local, _):
+        with Scratch(
+            dtype, plan.packed_size, workers * plan.local_size, workers * plan.sums_size
+        ) as (packed, local, sums, _):
             run_both(
                 both, correlate_wide.pack, (weight, packed, plan.packing),
-                correlate_wide.correlate_wide, (source, packed, bias, out, local, plan.computing),
+                correlate_wide.correlate_wide,
+                (source, packed, bias, out, local, sums, plan.computing),
             )  # fmt: skip
         return
     sizes = plan.packed_size, workers * plan.local_size, workers * plan.sums_size
@@ -159,9 +191,8 @@ def _plan(c: Correlation, dtype: np.dtype[np.floating]) -> AnyPlan:
 
 def _plan_groups(c: Correlation, dtype: np.dtype[np.floating]) -> AnyPlan:
     """With few output or source channels in a group, vectors run along pixels instead."""
-    if c.channels[1] <= PIXEL_ROWS:
-        return planes.plan(c, dtype)
-    return correlate_wide.plan(c, dtype) or correlate.plan(c, dtype)
+    found = columns.plan(c, dtype) or correlate_wide.plan(c, dtype)
+    return found or (planes if c.channels[1] <= PIXEL_ROWS else correlate).plan(c, dtype)
 
 
 @lru_cache(maxsize=256)

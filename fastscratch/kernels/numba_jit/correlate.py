@@ -24,7 +24,7 @@ from fastscratch.kernels.numba_jit.compile import (
     inner,
 )
 from fastscratch.kernels.numba_jit.lines import copy_steps, get, put, repeat_row
-from fastscratch.kernels.numba_jit.machine import ROWS
+from fastscratch.kernels.numba_jit.machine import ADDRESSED_ROWS, ROWS
 from fastscratch.kernels.numba_jit.phases import (
     CHUNK,
     FIRST_H,
@@ -55,6 +55,13 @@ PIXELS = 512
 
 FEW_PIXELS = 100
 """Pixels that repay the reading of the weights: a task takes more than one image for them."""
+
+
+LEAST_RUN = 6
+"""Pixels of a row that have large tiles of their own: evenly spaced, they need no address each.
+
+As many sums as hide the latency of a multiply-add.
+"""
 
 
 class Extents(NamedTuple):
@@ -273,7 +280,10 @@ def _task(
         local, local_start, pixels, pixels_start, e,
     )  # fmt: skip
     count = images * height * across
-    tiles = (count + ROWS - 1) // ROWS
+    run, most = count, ADDRESSED_ROWS
+    if across >= LEAST_RUN and ROWS > LEAST_RUN:
+        run, most = across, ROWS
+    tiles = (run + most - 1) // most
     first, taps = phases[base + TAP_FIRST], phases[base + TAPS]
     total, k_first = e.CI * taps, e.CI * first
     chunks = max((total + CHUNK - 1) // CHUNK, 1)
@@ -287,9 +297,11 @@ def _task(
         weights = (e.groups * blocks * first + (group * blocks + block) * taps) * e.CI * width
         for chunk in range(chunks):
             k_start, k_stop = total * chunk // chunks, total * (chunk + 1) // chunks
-            for tile in range(tiles):
-                p = count * tile // tiles
-                rows = count * (tile + 1) // tiles - p
+            for tile in range(count // run * tiles):
+                i = tile % tiles
+                p = run * i // tiles
+                rows = run * (i + 1) // tiles - p
+                p += tile // tiles * run
                 tile_rows(
                     rows, vectors, local, local_start, pixels, pixels_start + p,
                     k_offsets, k_first + k_start, k_first + k_stop,

@@ -24,11 +24,11 @@ from fastscratch.kernels.numba_jit.compile import (
     driver,
     inner,
 )
-from fastscratch.kernels.numba_jit.lines import add_line, sum_line
-from fastscratch.kernels.numba_jit.machine import ROWS
+from fastscratch.kernels.numba_jit.lines import add_line, put
+from fastscratch.kernels.numba_jit.machine import ADDRESSED_ROWS
 from fastscratch.kernels.numba_jit.phases import CHUNK, LOCAL_BYTES, odd_lines, wanted_tasks
 from fastscratch.kernels.numba_jit.tile import tile_rows
-from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line, lanes, lanes_of
+from fastscratch.kernels.numba_jit.vectors import add_rows, copy_line, fill_line, lanes, lanes_of
 from fastscratch.kernels.numba_jit.window import copy_window, transpose
 from fastscratch.types import Array, Padding, Pair
 
@@ -95,6 +95,8 @@ class Plan(NamedTuple):
     turned_size: int
     pixels_size: int
     """Elements of scratch: shared for the sums, for each worker the others."""
+    pointwise: bool
+    """Whether a pixel of x meets the same pixel of dout alone: see ``pointwise_weight``."""
 
 
 def plan(
@@ -113,6 +115,9 @@ def plan(
     local_h = (block_h - 1) * stride[0] + span_h
     local_w = (block_w - 1) * stride[1] + span_w
     plane = odd_lines(local_h * local_w, dtype.itemsize)
+
+    same = x_shape[2:] == (OH, OW) and stride == (1, 1) and not any(padding)
+    pointwise = same and KH * KW == 1 and blocks_w == 1
 
     units = N * blocks_h * blocks_w
     width = 2 * lanes_of(dtype)
@@ -134,11 +139,39 @@ def plan(
     ))  # fmt: skip
     count = block_h * block_w
     return Plan(
-        Constants(offsets, extents),
+        Constants(extents) if pointwise else Constants(offsets, extents),
         Constants(Slots(groups, C, OC // groups, KH * KW, slots)), work,
-        slots * dw_bytes // dtype.itemsize, slots * OC,
-        -(-C // ranges) * plane, count * width, count,
+        slots * dw_bytes // dtype.itemsize,
+        slots * groups * -(-OC // groups // width) * width,
+        -(-C // ranges) * plane, count * width, count, pointwise,
     )  # fmt: skip
+
+
+@inner
+def _place_pixels(height: int, across: int, pixels: Array, start: int, e: Extents) -> None:
+    """Where each pixel of a unit lies in the local image."""
+    for r in range(height):
+        for c in range(across):
+            offset = r * e.step_h * e.local_w + c * e.step_w
+            put(pixels, start + r * across + c, offset)
+
+
+@inner
+def turn(
+    dout: Array, n: int, channel: int, channels: int, top: int, left: int, height: int, across: int,
+    turned: Array, start: int, e: Extents,
+) -> None:  # fmt: skip
+    """turned[pixel, :] = the pixels of a unit of some channels, zeros beyond the last channel."""
+    width, plane = 2 * lanes(dout), e.OH * e.OW
+    if channels < width:
+        fill_line(turned, start, height * across * width, 0)
+    source = (n * e.groups * e.OC + channel) * plane + top * e.OW + left
+    if across == e.OW:
+        transpose(dout, source, plane, channels, height * across, turned, start, width)
+        return
+    for r in range(height):
+        target = start + r * across * width
+        transpose(dout, source + r * e.OW, plane, channels, across, turned, target, width)
 
 
 @inner
@@ -160,34 +193,17 @@ def _unit(
         local, local_start, e.local_h, e.local_w, e.local_plane,
     )  # fmt: skip
     count = height * across
-    for r in range(height):
-        for c in range(across):
-            pixels[pixels_start + r * across + c] = r * e.step_h * e.local_w + c * e.step_w
-    plane = e.OH * e.OW
+    if e.blocks_w > 1:
+        _place_pixels(height, across, pixels, pixels_start, e)
     first, rows = c_start * e.taps, (c_stop - c_start) * e.taps
-    tiles = (rows + ROWS - 1) // ROWS
+    tiles = (rows + ADDRESSED_ROWS - 1) // ADDRESSED_ROWS
     for block in range((e.OC + width - 1) // width):
-        oc_start = block * width
-        channels = min(width, e.OC - oc_start)
+        channels = min(width, e.OC - block * width)
         vectors = 2 if 2 * channels > width else 1
-        if channels < width:
-            fill_line(turned, turned_start, count * width, 0)
-        source = ((n * e.groups + group) * e.OC + oc_start) * plane + top * e.OW + left
-        if across == e.OW:
-            transpose(dout, source, plane, channels, count, turned, turned_start, width)
-        else:
-            for r in range(height):
-                transpose(
-                    dout, source + r * e.OW, plane, channels, across,
-                    turned, turned_start + r * across * width, width,
-                )  # fmt: skip
+        channel = group * e.OC + block * width
+        turn(dout, n, channel, channels, top, left, height, across, turned, turned_start, e)
         if c_start == 0:
-            for oc in range(channels):
-                total = bias_sums[bias_start + group * e.OC + oc_start + oc]
-                for r in range(height):
-                    row = source + oc * plane + r * e.OW
-                    total += sum_line(dout, row, across)
-                bias_sums[bias_start + group * e.OC + oc_start + oc] = total
+            add_rows(turned, turned_start, count, bias_sums, bias_start + block * width)
         out = partial_start + (block * e.C * e.taps + first) * width
         for tile in range(tiles):
             r = rows * tile // tiles
@@ -211,6 +227,7 @@ def correlate_weight(
     local_start = worker * (local.size // workers)
     turned_start = worker * (turned.size // workers)
     pixels_start = worker * (pixels.size // workers)
+    _place_pixels(e.block_h, e.block_w, pixels, pixels_start, e)
     task = take(queue)
     while task < e.slots * e.groups * e.ranges:
         part, rest = task % e.ranges, task // e.ranges
@@ -220,9 +237,9 @@ def correlate_weight(
         for block in range(blocks):
             rows = start + (block * e.C + c_start) * e.taps * width
             fill_line(partial, rows, (c_stop - c_start) * e.taps * width, 0)
-        bias_start = slot * e.groups * e.OC
+        bias_start = (slot * e.groups + group) * blocks * width
         if part == 0:
-            fill_line(bias_sums, bias_start + group * e.OC, e.OC, 0)
+            fill_line(bias_sums, bias_start, blocks * width, 0)
         for unit in range(units * slot // e.slots, units * (slot + 1) // e.slots):
             _unit(
                 unit, group, c_start, c_stop, dout, x, partial, start, bias_sums, bias_start,
@@ -246,9 +263,10 @@ def gather(
         for slot in range(1, e.slots):
             place = (slot * e.groups * blocks + index) * size
             add_line(partial, place, partial, index * size, size)
-            add_line(bias_sums, slot * e.groups * e.OC + oc_start, bias_sums, oc_start, channels)
+            place = (slot * e.groups * blocks + index) * width
+            add_line(bias_sums, place, bias_sums, index * width, width)
         transpose(
             partial, index * size, width, e.C * e.taps, channels,
             dw, oc_start * e.C * e.taps, e.C * e.taps,
         )  # fmt: skip
-        copy_line(bias_sums, oc_start, db, oc_start, channels)
+        copy_line(bias_sums, index * width, db, oc_start, channels)

@@ -29,6 +29,15 @@ from fastscratch.kernels.numba_jit.depthwise_tile import (
     weighted_sums,
 )
 from fastscratch.kernels.numba_jit.lines import copy_steps, get, put, sum_line
+from fastscratch.kernels.numba_jit.machine import MASKS
+from fastscratch.kernels.numba_jit.narrow_tile import (
+    NARROW_DOTS,
+    NARROW_HEIGHTS,
+    NARROW_ROWS,
+    narrow_dots,
+    narrow_kind,
+    narrow_sums,
+)
 from fastscratch.kernels.numba_jit.phases import Correlation, Phase, largest, span
 from fastscratch.kernels.numba_jit.vectors import (
     clear_vector,
@@ -39,7 +48,7 @@ from fastscratch.kernels.numba_jit.vectors import (
     lanes_of,
     prefetch,
 )
-from fastscratch.types import Array
+from fastscratch.types import Array, Pair
 
 MOST_FILTERS = 4
 """Filters of a channel: with more, register tiles are as fast."""
@@ -107,6 +116,11 @@ class Extents(NamedTuple):
     """Of all phases and sources."""
     channels: int
     """Of a task of backward weight."""
+    narrow: int
+    """The kind of windows of a plane that is read where it lies, or 0: see ``narrow_tile``."""
+    dilation_h: int
+    dilation_w: int
+    """Of the taps of a narrow plane."""
 
 
 class Plan(NamedTuple):
@@ -180,6 +194,7 @@ def plan(
     DH, DW = c.out[2:]
     spill = (DH * DW - side) // DW + 1 if side <= DH * DW else 0
     channels = max(1, min(c.groups // PLANES_AT_ONCE, -(-4096 // (DH * DW)), PLANES_AT_ONCE))
+    narrow, dilation = _narrow(c, side, weights)
     buffer_size = 0
     if weights:
         buffer_size = channels * CO * (c.taps + 1) * side + rows * cols + side
@@ -189,7 +204,7 @@ def plan(
         c.out[0], c.groups, CI, CO, *c.source[2:], DH, DW, *c.step, *c.out_step,
         phases_h, phases_w, *first, reach[0], positions_h, positions_w, rows, cols,
         int(strips == 1 and cols == positions_w), spill, gap, part, width, copy_row, copy_plane,
-        line, CI * c.taps, channels,
+        line, CI * c.taps, channels, narrow, *dilation,
     ))  # fmt: skip
     return Plan(
         Constants(np.array(order, np.intp), extents),
@@ -197,6 +212,30 @@ def plan(
         c.out[0] * c.groups * CO * CI * c.taps * positions_h * positions_w,
         c.groups * CO * CI * c.taps, CI * copy_plane + side, buffer_size,
     )  # fmt: skip
+
+
+def _gap(places: list[int]) -> int:
+    return places[1] - places[0] if len(places) > 1 else 1
+
+
+def _narrow(c: Correlation, side: int, weights: bool) -> tuple[int, Pair]:
+    """The kind of windows of planes that are read where they lie, or 0, and their dilation."""
+    phase, *others = c.phases
+    rows, columns = (sorted({place[axis] for _, place in phase.taps}) for axis in range(2))
+    dilation = _gap(rows), _gap(columns)
+    if not MASKS or others or c.step != (1, 1) or c.out[3] > side:
+        return 0, dilation
+    if weights:
+        return int(len(rows) == len(columns) == NARROW_DOTS), dilation
+    height = len(rows)
+    if (
+        height not in NARROW_HEIGHTS
+        or dilation[0] > 1
+        or c.channels[0] > 1
+        or c.out[2] < NARROW_ROWS
+    ):
+        return 0, dilation
+    return narrow_kind(height, -rows[0], c.out[2] + rows[-1] - c.source[2]), dilation
 
 
 @inlined
@@ -210,7 +249,7 @@ def _clear(copy: Array, start: int, count: int) -> None:
 @inner
 def _pad_rows(
     source: Array, start: int, following: int, rows: int, copy: Array, at: int, before: int,
-    count: int, is_clean: bool, e: Extents,
+    count: int, is_clean: bool, row: int, width: int, copy_row: int,
 ) -> None:  # fmt: skip
     """Rows of a copy: zeros, elements, zeros. What is too much is written over.
 
@@ -218,32 +257,32 @@ def _pad_rows(
     ``following`` elements behind this lies what will be copied next.
     """
     side = lanes(source)
-    clean = is_clean and count >= side
+    clean = is_clean and (MASKS or count >= side)
     for _ in range(rows):
         for j in range(0, count, side):
             prefetch(source, start + following + j)
         if not clean:
             _clear(copy, at, before)
-        if count < side and start + side <= source.size:
+        if not MASKS and count < side and start + side <= source.size:
             copy_vector(source, start, copy, at + before)
         else:
             copy_line(source, start, copy, at + before, count)
         if not clean:
-            _clear(copy, at + before + count, e.width - before - count)
-        start += e.SW
-        at += e.copy_row
+            _clear(copy, at + before + count, width - before - count)
+        start += row
+        at += copy_row
 
 
 @inner
 def _pad_rows_apart(
     source: Array, start: int, following: int, rows: int, copy: Array, at: int, before: int,
-    count: int, is_clean: bool, e: Extents,
+    count: int, is_clean: bool, row: int, width: int, copy_row: int, step: int, part: int,
 ) -> None:  # fmt: skip
     """The same, with the columns taken apart by the step."""
-    side, step, after = lanes(source), e.step_w, before + count
+    side, after = lanes(source), before + count
     clean = is_clean and count >= step * side
-    even = before % 2 * e.part + before // 2
-    odd = (before + 1) % 2 * e.part + (before + 1) // 2
+    even = before % 2 * part + before // 2
+    odd = (before + 1) % 2 * part + (before + 1) // 2
     # Where elements begin and end in the two parts of a step of two: divisions take their time.
     begin_0, begin_1, end_0, end_1 = (before + 1) // 2, before // 2, (after + 1) // 2, after // 2
     for _ in range(rows):
@@ -252,18 +291,18 @@ def _pad_rows_apart(
         if step == 2:
             if not clean:
                 _clear(copy, at, begin_0)
-                _clear(copy, at + e.part, begin_1)
+                _clear(copy, at + part, begin_1)
             reads_on = start + 2 * side <= source.size
             split_row(source, start, copy, at + even, at + odd, count, reads_on)
             if not clean:
-                _clear(copy, at + end_0, e.width - end_0)
-                _clear(copy, at + e.part + end_1, e.width - end_1)
+                _clear(copy, at + end_0, width - end_0)
+                _clear(copy, at + part + end_1, width - end_1)
         else:
-            fill_line(copy, at, e.copy_row, 0)
+            fill_line(copy, at, copy_row, 0)
             for j in range(before, after):
-                put(copy, at + j % step * e.part + j // step, get(source, start + j - before))
-        start += e.SW
-        at += e.copy_row
+                put(copy, at + j % step * part + j // step, get(source, start + j - before))
+        start += row
+        at += copy_row
 
 
 @inner
@@ -292,12 +331,14 @@ def _copy_strip(
         at += top * e.copy_row
         if e.step_w == 1:
             _pad_rows(
-                source, start, following, bottom - top, copy, at, before, end - before, is_whole, e
-            )
+                source, start, following, bottom - top, copy, at, before, end - before, is_whole,
+                e.SW, e.width, e.copy_row,
+            )  # fmt: skip
         else:
             _pad_rows_apart(
-                source, start, following, bottom - top, copy, at, before, end - before, is_whole, e
-            )
+                source, start, following, bottom - top, copy, at, before, end - before, is_whole,
+                e.SW, e.width, e.copy_row, e.step_w, e.part,
+            )  # fmt: skip
 
 
 @inner
@@ -326,39 +367,57 @@ def _merge_strip(
 
 
 @inner
-def _correlate_plane(
-    plane: int, source: Array, packed: Array, bias: Array, out: Array, copy: Array,
-    copy_start: int, buffer: Array, buffer_start: int, phases: Array, offsets: Array, e: Extents,
+def _correlate_wide_planes(
+    first_plane: int, end_plane: int, source: Array, packed: Array, bias: Array, out: Array,
+    copy: Array, copy_start: int, buffer: Array, buffer_start: int, phases: Array, offsets: Array,
+    e: Extents,
 ) -> None:  # fmt: skip
-    """All targets of one channel of one image."""
-    channel = plane % e.groups
+    """All targets of some planes: a channel of an image each."""
     direct = e.out_h == 1 and e.out_w == 1
     size = e.rows * e.line
-    for t in range(0, e.positions_h, e.rows):
-        rows = min(e.rows, e.positions_h - t)
-        for column in range(0, e.positions_w, e.cols):
-            # The last columns overlap those before them.
-            u = min(column, e.positions_w - e.cols)
-            _copy_strip(source, plane * e.sources, e.sources, t, rows, u, copy, copy_start, e)
-            for f in range(e.targets):
-                target = (plane * e.targets + f) * e.DH * e.DW
-                weights = (channel * e.targets + f) * e.taps
-                start = bias[channel * e.targets + f]
-                for phase in range(e.phases_h * e.phases_w):
-                    entry = phase * PHASE_FIELDS
-                    first = phases[entry + FIRST]
-                    kind = kind_of(rows, e.gap, phases[entry + HEIGHT])
-                    # One call for both: it is large.
-                    place, step, spill = buffer_start + phase * size, e.line, rows
-                    if direct:
-                        place, step, spill = target + t * e.DW + u, e.DW, e.spill - t
-                    weighted_sums(
-                        kind, phases[entry + TAPS], packed, weights + first, offsets, first, start,
-                        copy, copy_start, e.step_h * e.copy_row, out if direct else buffer,
-                        place, step, rows, e.cols, spill,
-                    )  # fmt: skip
-                if not direct:
-                    _merge_strip(buffer, buffer_start, out, target, t, rows, u, e)
+    for plane in range(first_plane, end_plane):
+        channel = plane % e.groups
+        for t in range(0, e.positions_h, e.rows):
+            rows = min(e.rows, e.positions_h - t)
+            for column in range(0, e.positions_w, e.cols):
+                # The last columns overlap those before them.
+                u = min(column, e.positions_w - e.cols)
+                _copy_strip(source, plane * e.sources, e.sources, t, rows, u, copy, copy_start, e)
+                for f in range(e.targets):
+                    target = (plane * e.targets + f) * e.DH * e.DW
+                    weights = (channel * e.targets + f) * e.taps
+                    start = get(bias, channel * e.targets + f)
+                    for phase in range(e.phases_h * e.phases_w):
+                        entry = phase * PHASE_FIELDS
+                        first = phases[entry + FIRST]
+                        kind = kind_of(rows, e.gap, phases[entry + HEIGHT])
+                        # One call for both: it is large.
+                        place, step, spill = buffer_start + phase * size, e.line, rows
+                        if direct:
+                            place, step, spill = target + t * e.DW + u, e.DW, e.spill - t
+                        weighted_sums(
+                            kind, phases[entry + TAPS], packed, weights + first, offsets, first,
+                            start, copy, copy_start, e.step_h * e.copy_row,
+                            out if direct else buffer, place, step, rows, e.cols, spill,
+                        )  # fmt: skip
+                    if not direct:
+                        _merge_strip(buffer, buffer_start, out, target, t, rows, u, e)
+
+
+@inner
+def _correlate_narrow_planes(
+    first_plane: int, end_plane: int, source: Array, packed: Array, bias: Array, out: Array,
+    e: Extents,
+) -> None:  # fmt: skip
+    """The same for planes that are read where they lie."""
+    for plane in range(first_plane, end_plane):
+        for f in range(e.targets):
+            target = plane % e.groups * e.targets + f
+            narrow_sums(
+                e.narrow, e.taps, e.dilation_w, packed, target * e.taps, get(bias, target),
+                source, plane * e.SH * e.SW, e.SH, e.SW, -e.first_h, -e.first_w,
+                out, (plane * e.targets + f) * e.DH * e.DW, e.DH, e.DW,
+            )  # fmt: skip
 
 
 @driver
@@ -379,46 +438,71 @@ def correlate_planes(
     """A task is a plane; neighbours go to one worker."""
     size = copy.size // workers
     copy_start, buffer_start = worker * size, worker * (buffer.size // workers)
+    planes = e.N * e.groups
+    first, end = planes * worker // workers, planes * (worker + 1) // workers
+    if e.narrow:
+        _correlate_narrow_planes(first, end, source, packed, bias, out, e)
+        return
     if e.whole == 1:
         # Around a plane, zeros are where they were for the plane before it.
         fill_line(copy, copy_start, size, 0)
-    planes = e.N * e.groups
-    for plane in range(planes * worker // workers, planes * (worker + 1) // workers):
-        _correlate_plane(
-            plane, source, packed, bias, out, copy, copy_start, buffer, buffer_start,
-            phases, offsets, e,
-        )  # fmt: skip
+    _correlate_wide_planes(
+        first, end, source, packed, bias, out, copy, copy_start, buffer, buffer_start,
+        phases, offsets, e,
+    )  # fmt: skip
 
 
 @inner
-def _add_plane(
-    plane: int, dout: Array, x: Array, copy: Array, copy_start: int, sums: Array, sums_start: int,
-    edge: int, offsets: Array, e: Extents,
-) -> None:  # fmt: skip
-    """The products of one plane of x with what its filters have made of it."""
-    side = lanes(x)
-    following = e.targets * e.DH * e.DW if e.whole == 1 else e.rows * e.DW
-    for t in range(0, e.DH, e.rows):
-        rows = min(e.rows, e.DH - t)
-        for u in range(0, e.DW, e.cols):
-            cols = min(e.cols, e.DW - u)
-            _copy_strip(x, plane, 1, t, rows, u, copy, copy_start, e)
+def _add_narrow_planes(
+    first: int, count: int, dout: Array, x: Array, sums: Array, sums_start: int, e: Extents
+) -> None:
+    """The products of some channels whose planes are read where they lie, over all images."""
+    size = (e.taps + 1) * lanes(x)
+    for n in range(e.N):
+        for c in range(count):
+            plane = n * e.groups + first + c
             for f in range(e.targets):
-                start, step = ((plane * e.targets + f) * e.DH + t) * e.DW + u, e.DW
-                for j in range(0, rows * cols, 2 * side):
-                    prefetch(dout, start + following + j)
-                # Behind the last row of all there may be less than a vector.
-                ends = cols < side and start + (rows - 1) * step + side > dout.size
-                if ends:
-                    for r in range(rows):
-                        copy_line(dout, start + r * step, sums, edge + r * cols, cols)
-                    start, step = edge, cols
-                for first in range(0, e.taps, DOT_TAPS):
-                    place = sums_start + (f * (e.taps + 1) + first) * side
-                    lane_dots(
-                        e.taps, sums if ends else dout, start, step, copy, copy_start,
-                        e.step_h * e.copy_row, offsets, first, rows, cols, sums, place,
-                    )  # fmt: skip
+                narrow_dots(
+                    dout, (plane * e.targets + f) * e.DH * e.DW, e.DH, e.DW,
+                    x, plane * e.SH * e.SW, e.SH, e.SW, -e.first_h, -e.first_w,
+                    e.dilation_h, e.dilation_w, sums, sums_start + (c * e.targets + f) * size,
+                )  # fmt: skip
+
+
+@inner
+def _add_wide_planes(
+    first: int, count: int, dout: Array, x: Array, copy: Array, copy_start: int, sums: Array,
+    sums_start: int, edge: int, offsets: Array, e: Extents,
+) -> None:  # fmt: skip
+    """The products of some channels of x with what their filters have made of them."""
+    side = lanes(x)
+    size = (e.taps + 1) * side
+    following = e.targets * e.DH * e.DW if e.whole == 1 else e.rows * e.DW
+    for task in range(e.N * count):
+        c = task % count
+        plane = task // count * e.groups + first + c
+        for t in range(0, e.DH, e.rows):
+            rows = min(e.rows, e.DH - t)
+            for u in range(0, e.DW, e.cols):
+                cols = min(e.cols, e.DW - u)
+                _copy_strip(x, plane, 1, t, rows, u, copy, copy_start, e)
+                for f in range(e.targets):
+                    start, step = ((plane * e.targets + f) * e.DH + t) * e.DW + u, e.DW
+                    for j in range(0, rows * cols, 2 * side):
+                        prefetch(dout, start + following + j)
+                    # Behind the last row of all there may be less than a vector.
+                    ends = cols < side and start + (rows - 1) * step + side > dout.size
+                    if ends:
+                        for r in range(rows):
+                            copy_line(dout, start + r * step, sums, edge + r * cols, cols)
+                        start, step = edge, cols
+                    own = sums_start + (c * e.targets + f) * size
+                    for tap in range(0, e.taps, DOT_TAPS):
+                        lane_dots(
+                            e.taps, sums if ends else dout, start, step, copy, copy_start,
+                            e.step_h * e.copy_row, offsets, tap, rows, cols,
+                            sums, own + tap * side,
+                        )  # fmt: skip
 
 
 @driver
@@ -430,7 +514,7 @@ def correlate_planes_weight(
     side = lanes(x)
     copy_size = copy.size // workers
     copy_start, sums_start = worker * copy_size, worker * (sums.size // workers)
-    if e.whole == 1:
+    if e.whole == 1 and not e.narrow:
         fill_line(copy, copy_start, copy_size, 0)
     size = e.targets * (e.taps + 1) * side
     edge = sums_start + e.channels * size
@@ -439,12 +523,12 @@ def correlate_planes_weight(
         first = task * e.channels
         count = min(e.channels, e.groups - first)
         fill_line(sums, sums_start, count * size, 0)
-        for n in range(e.N):
-            for c in range(count):
-                _add_plane(
-                    n * e.groups + first + c, dout, x, copy, copy_start,
-                    sums, sums_start + c * size, edge, offsets, e,
-                )  # fmt: skip
+        if e.narrow:
+            _add_narrow_planes(first, count, dout, x, sums, sums_start, e)
+        else:
+            _add_wide_planes(
+                first, count, dout, x, copy, copy_start, sums, sums_start, edge, offsets, e
+            )
         for f in range(count * e.targets):
             own = sums_start + f * (e.taps + 1) * side
             for k in range(e.taps):

@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 
 from fastscratch.kernels.numba_jit.compile import JIT, inner, intrinsic
-from fastscratch.kernels.numba_jit.machine import FUSED, VECTOR_BYTES
+from fastscratch.kernels.numba_jit.machine import FUSED, MASKS, VECTOR_BYTES
 from fastscratch.kernels.numba_jit.vectors import Emitter, lanes_of, pointers, switch
 from fastscratch.types import Array
 
@@ -74,6 +74,7 @@ def _weighted_sums(  # type: ignore[no-untyped-def]
         side = _INT(emitter.lanes)
         is_short = builder.icmp_signed("<", cols, side)
         some = cgutils.alloca_once(builder, emitter.scalar, size=emitter.lanes)
+        written = emitter.lanes_of_bits(emitter.bits(_INT(0), cols)) if MASKS else None
 
         def block(at_once: int, gap: int, height: int, source: Any) -> list[Any]:
             """The sums of some rows, a vector wide: a loop over columns of taps."""
@@ -121,7 +122,9 @@ def _weighted_sums(  # type: ignore[no-untyped-def]
                 line = builder.gep(src, [builder.mul(r, row_step)])
                 target = builder.gep(out, [builder.mul(r, out_step)])
                 end = builder.add(r, _INT(at_once))
-                whole = builder.or_(builder.not_(is_short), builder.icmp_signed("<=", end, spill))
+                whole = builder.not_(is_short)
+                if not MASKS:
+                    whole = builder.or_(whole, builder.icmp_signed("<=", end, spill))
                 with cgutils.for_range_slice(builder, _INT(0), cols, side, _INT) as (i, _):
                     i = _least(builder, i, last_col)
                     sums = block(at_once, gap, height, builder.gep(line, [i]))
@@ -135,6 +138,10 @@ def _weighted_sums(  # type: ignore[no-untyped-def]
                         with at_the_end:
                             to = place
                             for total in sums:
+                                if MASKS:
+                                    emitter.store_some(total, to, written)
+                                    to = builder.gep(to, [out_step])
+                                    continue
                                 emitter.store(total, some, 0)
                                 with cgutils.for_range(builder, cols, intp=_INT) as each:
                                     value = builder.load(builder.gep(some, [each.index]))
@@ -191,14 +198,16 @@ def _lane_dots(  # type: ignore[no-untyped-def]
             for total in totals:
                 builder.store(zero, total)
 
-            def add(line: Any, row: Any, masked: bool) -> None:
-                def seen(place: Any) -> Any:
-                    value = emitter.load(place, 0)
-                    return builder.select(inside, value, zero) if masked else value
+            def seen(place: Any) -> Any:
+                return builder.select(inside, emitter.load(place, 0), zero)
 
-                shared = seen(line)
+            def whole_vector(place: Any) -> Any:
+                return emitter.load(place, 0)
+
+            def add(line: Any, row: Any, shared_of: Any, value_of: Any) -> None:
+                shared = shared_of(line)
                 for total, place in zip(totals, places, strict=False):
-                    value = seen(builder.gep(row, [place]))
+                    value = value_of(builder.gep(row, [place]))
                     value = emitter.multiply_add(shared, value, builder.load(total))
                     builder.store(value, total)
                 builder.store(builder.fadd(builder.load(totals[-1]), shared), totals[-1])
@@ -207,9 +216,14 @@ def _lane_dots(  # type: ignore[no-untyped-def]
                 line = builder.gep(a, [builder.mul(loop.index, a_step)])
                 row = builder.gep(b, [builder.mul(loop.index, b_step)])
                 with cgutils.for_range_slice(builder, _INT(0), whole, _INT(side), _INT) as (j, _):
-                    add(builder.gep(line, [j]), builder.gep(row, [j]), False)
-                with builder.if_then(has_tail):
-                    add(builder.gep(line, [last]), builder.gep(row, [last]), True)
+                    add(builder.gep(line, [j]), builder.gep(row, [j]), whole_vector, whole_vector)
+                with builder.if_then(has_tail), builder.if_else(is_short) as (short, long):
+                    # What lies behind a short row may be infinite; no window of the row sees it.
+                    with short:
+                        add(line, row, seen, seen)
+                    with long:
+                        place = builder.gep(line, [last])
+                        add(place, builder.gep(row, [last]), seen, whole_vector)
             for k, total in enumerate(totals):
                 sofar = emitter.load(sums, k)
                 # Taps that follow have their sums here; the last of all is that of a itself.

@@ -10,6 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from fastscratch.kernels.numba_jit.compile import JIT, intrinsic
 
@@ -99,8 +100,48 @@ def _function(single: Callable[[_Formulas, Any], Any], double: Callable[[float],
     return intrinsic(define)
 
 
+@intrinsic
+def _add_up(typing_context, total, value):  # type: ignore[no-untyped-def]
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        wide = context.cast(builder, values[1], value, types.float64)
+        return builder.fadd(values[0], wide, flags=("reassoc", "contract"))
+
+    return types.float64(types.float64, value), generate
+
+
+@intrinsic
+def _larger(typing_context, a, b):  # type: ignore[no-untyped-def]
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        scalar = values[0].type
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(scalar, [scalar] * 2), f"llvm.maxnum.f{a.bitwidth}"
+        )
+        return builder.call(function, values)
+
+    return a(a, a), generate
+
+
+def plain_add_up(total: float, value: float) -> float:
+    """total + value, where the value was chosen from 0 and another.
+
+    LLVM makes a choice between two totals of it, and no vectors, unless a zero's sign counts: a
+    sum along planes took 2.6 times as long.
+    """
+    return total + value
+
+
+def plain_larger(a: float, b: float) -> float:
+    """The larger of two numbers; a NaN loses, which lets LLVM find the largest of many by vectors.
+
+    A softmax of 1000 classes took 2.4 times as long.
+    """
+    return max(a, b)
+
+
 if JIT:
+    add_up, larger = _add_up, _larger
     falling_exp = _function(_Formulas.falling_exp, math.exp)
     hyperbolic_tangent = _function(_Formulas.tanh, math.tanh)
 else:
+    add_up, larger = plain_add_up, plain_larger
     falling_exp, hyperbolic_tangent = math.exp, math.tanh

@@ -20,6 +20,7 @@ from fastscratch.kernels.numba_jit.vectors import (
     fill_line,
     lanes,
     pointers,
+    prefer_wide,
 )
 from fastscratch.types import Array
 
@@ -33,6 +34,7 @@ if JIT:
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             kind = signature.args[0]
+            prefer_wide(builder)
             data = context.make_array(kind)(context, builder, arguments[0]).data
             pointer = builder.gep(data, [arguments[1]], inbounds=True)
             return context.unpack_value(builder, kind.dtype, pointer)
@@ -119,6 +121,7 @@ if JIT:
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             kind = signature.args[0]
+            prefer_wide(builder)
             data = context.make_array(kind)(context, builder, arguments[0]).data
             pointer = builder.gep(data, [arguments[1]], inbounds=True)
             context.pack_value(builder, kind.dtype, arguments[2], pointer)

@@ -3,7 +3,7 @@
 import math
 
 from fastscratch.kernels.numba_jit.compile import In, Labels, Out, driver, usable_workers
-from fastscratch.kernels.numba_jit.elementary import falling_exp
+from fastscratch.kernels.numba_jit.elementary import falling_exp, larger
 from fastscratch.kernels.numba_jit.lines import get, put
 from fastscratch.types import Array
 
@@ -34,7 +34,7 @@ def softmax(
         row = n * C
         largest = get(scores, row)
         for c in range(1, C):
-            largest = max(largest, get(scores, row + c))
+            largest = larger(largest, get(scores, row + c))
         total = 0.0
         for c in range(C):
             put(probabilities, row + c, falling_exp(get(scores, row + c) - largest))

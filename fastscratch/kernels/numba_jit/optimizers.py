@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from fastscratch.kernels.arrays import SUMMED
 from fastscratch.kernels.numba_jit.compile import In, Numbers, Out, driver, inner, usable_workers
 from fastscratch.kernels.numba_jit.lines import get, put, share_start
@@ -10,14 +12,14 @@ from fastscratch.types import Array
 
 def sgd_update(value: Array, grad: Array, rates: Array, num_threads: int) -> None:
     """With rates lr, decay: value -= lr*(grad + decay*value)."""
-    descend(usable_workers(num_threads, value.size), value, grad, rates, value.size)
+    descend(usable_workers(num_threads, 4 * value.size), value, grad, rates, value.size)
 
 
 def momentum_update(
     value: Array, velocity: Array, grad: Array, rates: Array, num_threads: int
 ) -> None:
     """velocity = momentum*velocity + gain*(grad + decay*value); value += step*velocity."""
-    workers = usable_workers(num_threads, 2 * value.size)
+    workers = usable_workers(num_threads, 6 * value.size)
     roll(workers, value, velocity, grad, rates, value.size)
 
 
@@ -28,25 +30,25 @@ def nesterov_update(
 
     value += step*(momentum*velocity + g).
     """
-    workers = usable_workers(num_threads, 2 * value.size)
+    workers = usable_workers(num_threads, 6 * value.size)
     look_ahead(workers, value, velocity, grad, rates, value.size)
 
 
 def adagrad_update(value: Array, total: Array, grad: Array, rates: Array, num_threads: int) -> None:
     """With g = grad + decay*value: total += g*g; value -= lr*g/(sqrt(total) + eps)."""
-    gather(usable_workers(num_threads, 4 * value.size), value, total, grad, rates, value.size)
+    gather(usable_workers(num_threads, 16 * value.size), value, total, grad, rates, value.size)
 
 
 def rmsprop_update(value: Array, v: Array, grad: Array, rates: Array, num_threads: int) -> None:
     """With g = grad + decay*value: v = rho*v + (1 - rho)*g*g; value -= lr*g/(sqrt(v) + eps)."""
-    average(usable_workers(num_threads, 4 * value.size), value, v, grad, rates, value.size)
+    average(usable_workers(num_threads, 16 * value.size), value, v, grad, rates, value.size)
 
 
 def adam_update(
     value: Array, m: Array, v: Array, grad: Array, rates: Array, num_threads: int
 ) -> None:
     """value -= rate*m/(sqrt(scale*v) + eps), m and v being running means of g and g*g."""
-    adapt(usable_workers(num_threads, 4 * value.size), value, m, v, grad, rates, value.size)
+    adapt(usable_workers(num_threads, 16 * value.size), value, m, v, grad, rates, value.size)
 
 
 def squared_norm(x: Array, sums: Array, num_threads: int) -> None:
@@ -154,6 +156,6 @@ def add_squares(worker: int, workers: int, x: In, sums: Numbers, size: int) -> N
     for task in range(worker, (size + SUMMED - 1) // SUMMED, workers):
         total = 0.0
         for i in range(task * SUMMED, min((task + 1) * SUMMED, size)):
-            element = float(get(x, i))
+            element = np.float64(get(x, i))
             total += element * element
         put(sums, task, total)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastscratch.kernels.numba_jit.compile import In, Numbers, Out, driver, usable_workers
-from fastscratch.kernels.numba_jit.elementary import hyperbolic_tangent
+from fastscratch.kernels.numba_jit.elementary import add_up, hyperbolic_tangent
 from fastscratch.kernels.numba_jit.lines import get, put, share_start
 from fastscratch.kernels.numba_jit.scratch import Scratch
 from fastscratch.types import Array
@@ -46,7 +46,7 @@ def elu_backward(dout: Array, y: Array, alpha: Array, dx: Array, num_threads: in
 def prelu_forward(x: Array, slopes: Array, y: Array, num_threads: int) -> None:
     """y = x where x > 0, else slopes[c]*x."""
     extents = Extents(x.shape[0], x.shape[1], x.shape[2])
-    leak_channels(usable_workers(num_threads, x.size), x, slopes, y, extents)
+    leak_channels(usable_workers(num_threads, 4 * x.size), x, slopes, y, extents)
 
 
 def prelu_backward(
@@ -54,7 +54,7 @@ def prelu_backward(
 ) -> None:
     """dx = dout where x > 0, else slopes[c]*dout; dslopes[c] = the sum of dout*x elsewhere."""
     extents = Extents(x.shape[0], x.shape[1], x.shape[2])
-    workers = usable_workers(num_threads, 2 * x.size)
+    workers = usable_workers(num_threads, 12 * x.size)
     with Scratch(_DOUBLE, extents.C) as (sums, _):
         differentiate_channels(workers, dout, x, slopes, dx, dslopes, sums, extents)
 
@@ -95,7 +95,7 @@ def elu_slope(
 @driver
 def leak_channels(worker: int, workers: int, x: In, slopes: In, y: Out, e: Extents) -> None:
     """A task is a sample."""
-    for n in range(worker, e.N, workers):
+    for n in range(e.N * worker // workers, e.N * (worker + 1) // workers):
         if e.S == 1:
             row = n * e.C
             for c in range(e.C):
@@ -117,8 +117,9 @@ def differentiate_channels(
     """A task is a channel, or a group of features: its sum has one order, whoever does it."""
     zero = dout.dtype.type(0)
     width = GROUP if e.S == 1 else 1
-    for first in range(worker * width, e.C, workers * width):
-        last = min(first + width, e.C)
+    tasks = (e.C + width - 1) // width
+    for task in range(tasks * worker // workers, tasks * (worker + 1) // workers):
+        first, last = task * width, min((task + 1) * width, e.C)
         for c in range(first, last):
             put(sums, c, 0.0)
         for n in range(e.N):
@@ -133,7 +134,7 @@ def differentiate_channels(
             for i in range(start, start + e.S):
                 value, slope = get(x, i), get(dout, i)
                 put(dx, i, slope if value > 0 else own * slope)
-                total += zero if value > 0 else slope * value
+                total = add_up(total, zero if value > 0 else slope * value)
             put(sums, first, get(sums, first) + total)
         for c in range(first, last):
             put(dslopes, c, get(sums, c))

@@ -22,7 +22,13 @@ from numba import types
 
 from fastscratch.kernels.numba_jit.compile import JIT, inner, intrinsic
 from fastscratch.kernels.numba_jit.lines import get, put
-from fastscratch.kernels.numba_jit.machine import FUSED, ROWS, VECTOR_BYTES, register_class
+from fastscratch.kernels.numba_jit.machine import (
+    ADDRESSED_ROWS,
+    FUSED,
+    ROWS,
+    VECTOR_BYTES,
+    register_class,
+)
 from fastscratch.kernels.numba_jit.vectors import (
     Emitter,
     lanes_of,
@@ -139,14 +145,21 @@ def make_tiles(vector_bytes: int, rows_max: int, fused: bool) -> tuple[Any, Any,
 
             def emit(case: int) -> None:
                 count, vectors = case // 2, case % 2 + 1
+                addressed = count if count <= ADDRESSED_ROWS else 1
                 bases = [
                     builder.gep(a, [builder.load(builder.gep(row_offsets, [_INT(r)]))])
-                    for r in range(count)
+                    for r in range(addressed)
                 ]
+                if addressed < count:
+                    second = builder.load(builder.gep(row_offsets, [_INT(1)]))
+                    step = builder.sub(second, builder.load(row_offsets))
+                    multiple = emitter.multiples(step, count)
 
                 def operands(k: Any) -> tuple[list[Any], Any]:
                     offset = builder.load(builder.gep(k_offsets, [k]))
                     scalars = [builder.gep(base, [offset]) for base in bases]
+                    if addressed < count:
+                        scalars = [multiple(scalars[0], r) for r in range(count)]
                     return scalars, builder.gep(b, [builder.mul(k, b_stride)])
 
                 sums = emitter.sums(count, vectors, k_start, k_stop, operands)
@@ -276,7 +289,10 @@ def plain_tile_rows(
     k_offsets: Array, k_start: int, k_stop: int, b: Array, b_start: int, b_stride: int,
     out: Array, out_start: int, out_stride: int,
 ) -> None:  # fmt: skip
-    """`tile_rows` as plain loops, for one or two vectors: what runs with the JIT off."""
+    """`tile_rows` as plain loops, for one or two vectors: what runs with the JIT off.
+
+    More than `ADDRESSED_ROWS` rows are evenly spaced.
+    """
     width = vectors * lanes_of(a)
     for r in range(rows):
         target = out[out_start + r * out_stride :][:width]

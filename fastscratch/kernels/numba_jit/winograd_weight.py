@@ -136,7 +136,7 @@ def plan(
     local = SLICE_BYTES // dtype.itemsize * b.pixels(m, side)
     return Plan(
         Constants(extents), Constants(Slots(1, C, OC, WINDOW, slots)), work,
-        slots * dw_bytes // dtype.itemsize, slots * OC,
+        slots * dw_bytes // dtype.itemsize, slots * panels * width,
         # D: behind the points lies the sum of a tile's gradient.
         local, local, points * source_step, (points + 1) * gradient_step,
         points * sums_step, most_panels * width,
@@ -176,7 +176,7 @@ def correlate_tiles(m: int) -> Driver:
             channels = c_stop - c_start
             oc_start, oc_stop = first_panel * width, min((first_panel + panels) * width, e.OC)
             if part == 0:
-                fill_line(bias_sums, slot * e.OC + oc_start, oc_stop - oc_start, 0)
+                fill_line(bias_sums, slot * all_panels * width + oc_start, oc_stop - oc_start, 0)
             first_unit = units * slot // e.slots
             for unit in range(first_unit, units * (slot + 1) // e.slots):
                 batch, top, left, height, across = find_block(
@@ -207,7 +207,7 @@ def correlate_tiles(m: int) -> Driver:
                     _add_bias(
                         gradients, gradients_start + points * e.gradient_step, count,
                         oc_stop - oc_start, line, line_start,
-                        bias_sums, slot * e.OC + oc_start, e,
+                        bias_sums, slot * all_panels * width + oc_start, e,
                     )  # fmt: skip
             if units == 0:
                 fill_line(sums, sums_start, points * e.sums_step, 0)

@@ -77,3 +77,20 @@ def test_add_shifted(size):
                     ref[3 + i] += rows[row, i + shift]
         run_shifted(a, table, count, out, size)
         np.testing.assert_array_equal(out, ref)
+
+
+@numba.njit
+def run_sum_of_rows(a, b, rows):
+    vectors.add_rows(a, 3, rows, b, 5)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3, 4, 5, 11])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sum_of_rows(rows, dtype):
+    rng = np.random.default_rng(rows)
+    a, b = rng.integers(-9, 10, (2, 600)).astype(dtype)
+    ref = b.copy()
+    width = 2 * vectors.lanes_of(a)
+    ref[5 : 5 + width] += a[3 : 3 + rows * width].reshape(rows, width).sum(0)
+    run_sum_of_rows(a, b, rows)
+    np.testing.assert_array_equal(b, ref)

@@ -41,10 +41,12 @@ def test_tile_rows(made, dtype):
     rng = np.random.default_rng(0)
     width = 2 * vector_bytes // np.dtype(dtype).itemsize
     a = integers(rng, 500, dtype=dtype)
-    row_offsets = rng.permutation(40)[: most + 1]
+    anywhere = rng.permutation(40)[: most + 1]
+    evenly = 7 + 2 * np.arange(most + 1)
     k_offsets = rng.permutation(400)[:20]
     b = integers(rng, 5 + 20 * width, dtype=dtype)
     for rows, count in itertools.product(range(1, most + 1), (1, 2)):
+        row_offsets = anywhere if rows <= machine.ADDRESSED_ROWS else evenly
         for start, stop in [(0, 20), (3, 4), (7, 7)]:
             ref = integers(rng, 2 + rows * (width + 1), dtype=dtype)
             out = ref.copy()

@@ -1,0 +1,231 @@
+"""Depthwise windows over a plane whose rows fit a vector: read where it lies, by masked vectors.
+
+The copies that wider planes need have loads that wait for what was just stored: planes of 7x7 and
+of 14x14 take a quarter to a third of the time without. Only where the processor has masks: `MASKS`.
+The twins for Cython are weighted_plane and narrow_dots of src_kernels/depthwise.h.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from fastscratch.kernels.numba_jit.compile import JIT, intrinsic
+from fastscratch.kernels.numba_jit.machine import FUSED, VECTOR_BYTES
+from fastscratch.kernels.numba_jit.vectors import Emitter, lanes_of, pointers, repeat, switch
+from fastscratch.types import Array
+
+NARROW_ROWS = 7
+"""Rows that are summed at once; a plane has no fewer."""
+
+NARROW_HEIGHTS = (3, 5)
+"""Heights of the windows of `narrow_sums`."""
+
+ANY_REACH = NARROW_ROWS + max(NARROW_HEIGHTS)
+
+NARROW_KINDS = tuple(
+    height + 16 * reach for height in NARROW_HEIGHTS for reach in (height // 2, ANY_REACH)
+)
+"""Heights, and 16 times how far windows may reach beyond the plane, above it or below.
+
+Rows that are surely in the plane need no mask of their own. Masks of all rows take more registers
+than there are: 3x3 took 1.1 to 1.2 times as long.
+"""
+
+NARROW_DOTS = 3
+"""Height and width of the windows of `narrow_dots`: their nine sums fit the registers."""
+
+_INT = ir.IntType(64)
+
+
+def narrow_kind(height: int, above: int, below: int) -> int:
+    """The kind of windows of a height that reach so far beyond a plane."""
+    return height + 16 * (height // 2 if max(above, below) <= height // 2 else ANY_REACH)
+
+
+def _least(builder: Any, a: Any, b: Any) -> Any:
+    return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+
+def _seen(emitter: Emitter, shift: Any, width: Any, cols: Any) -> Any:
+    """The lanes of a row of windows, as bits, that see an element of a row at this shift."""
+    builder = emitter.builder
+    zero = _INT(0)
+    first = builder.select(builder.icmp_signed("<", shift, zero), builder.neg(shift), zero)
+    return emitter.bits(first, _least(builder, cols, builder.sub(width, shift)))
+
+
+def make_narrow_tiles(vector_bytes: int, fused: bool) -> tuple[Any, Any]:
+    """``narrow_sums`` and ``narrow_dots`` for vectors of a width."""
+
+    @intrinsic
+    def narrow_sums(  # type: ignore[no-untyped-def]
+        context, kind, taps, dilation_w, weight, w_start, start, src, src_start, height, width,
+        top, left, out, out_start, rows, cols,
+    ):  # fmt: skip
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            (
+                kind, taps, dilation_w, weight, w_start, start, src, src_start, height, width,
+                top, left, out, out_start, rows, cols,
+            ) = arguments  # fmt: skip
+            pointer = pointers(context, builder, signature)
+            weight = builder.gep(pointer(3, weight), [w_start])
+            src = builder.gep(pointer(6, src), [src_start])
+            out = builder.gep(pointer(12, out), [out_start])
+            emitter = Emitter(builder, signature.args[3].dtype, vector_bytes, fused)
+            written = emitter.lanes_of_bits(emitter.bits(_INT(0), cols))
+            at_once, none = NARROW_ROWS, ir.IntType(32)(0)
+
+            def block(kh: int, surely: range, r: Any) -> list[Any]:
+                """The sums of some rows: a loop over columns of taps; each row is loaded once."""
+
+                def column(carried: list[Any]) -> list[Any]:
+                    factors, shift, *sums = carried
+                    inside = _seen(emitter, shift, width, cols)
+                    at = builder.sub(r, top)
+                    row = builder.gep(src, [builder.add(builder.mul(at, width), shift)])
+                    full = [emitter.broadcast(builder.gep(factors, [_INT(k)])) for k in range(kh)]
+                    for i in range(at_once + kh - 1):
+                        lanes = inside
+                        if i not in surely:
+                            there = builder.icmp_unsigned("<", builder.add(at, _INT(i)), height)
+                            lanes = builder.select(there, inside, none)
+                        value = emitter.load_some(row, emitter.lanes_of_bits(lanes))
+                        for n in range(max(i - kh + 1, 0), min(i + 1, at_once)):
+                            sums[n] = emitter.multiply_add(full[i - n], value, sums[n])
+                        row = builder.gep(row, [width])
+                    return [builder.gep(factors, [_INT(kh)]), builder.add(shift, dilation_w), *sums]
+
+                carried = [weight, builder.neg(left), *[emitter.splat(start)] * at_once]
+                return repeat(builder, builder.sdiv(taps, _INT(kh)), carried, column)[2:]
+
+            def emit(kind: int) -> None:
+                kh, reach = kind % 16, kind // 16
+                surely = range(reach, at_once + kh - 1 - reach)
+                last = builder.sub(rows, _INT(at_once))
+                with cgutils.for_range_slice(builder, _INT(0), rows, _INT(at_once), _INT) as (r, _):
+                    r = _least(builder, r, last)
+                    target = builder.gep(out, [builder.mul(r, cols)])
+                    for total in block(kh, surely, r):
+                        emitter.store_some(total, target, written)
+                        target = builder.gep(target, [cols])
+
+            switch(builder, kind, NARROW_KINDS, emit)
+            return context.get_dummy_value()
+
+        arguments = (
+            kind, taps, dilation_w, weight, w_start, weight.dtype, src, src_start, height, width,
+            top, left, out, out_start, rows, cols,
+        )  # fmt: skip
+        return types.void(*arguments), generate
+
+    @intrinsic
+    def narrow_dots(  # type: ignore[no-untyped-def]
+        context, a, a_start, rows, cols, b, b_start, height, width, top, left,
+        dilation_h, dilation_w, sums, s_start,
+    ):  # fmt: skip
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            (
+                a, a_start, rows, cols, b, b_start, height, width, top, left,
+                dilation_h, dilation_w, sums, s_start,
+            ) = arguments  # fmt: skip
+            pointer = pointers(context, builder, signature)
+            a = builder.gep(pointer(0, a), [a_start])
+            b = builder.gep(pointer(4, b), [b_start])
+            sums = builder.gep(pointer(12, sums), [s_start])
+            emitter = Emitter(builder, signature.args[0].dtype, vector_bytes, fused)
+            side = NARROW_DOTS
+            whole = emitter.lanes_of_bits(emitter.bits(_INT(0), cols))
+            shifts = [
+                builder.sub(builder.mul(dilation_w, _INT(kw)), left) for kw in range(side)
+            ]  # fmt: skip
+            inside = [emitter.lanes_of_bits(_seen(emitter, shift, width, cols)) for shift in shifts]
+
+            # Promoted to registers: each is a variable of its own.
+            totals = [
+                cgutils.alloca_once_value(builder, emitter.zero) for _ in range(side * side + 1)
+            ]  # fmt: skip
+            for total in totals:
+                builder.store(emitter.zero, total)
+            with cgutils.for_range(builder, rows, intp=_INT) as loop:
+                shared = emitter.load_some(builder.gep(a, [builder.mul(loop.index, cols)]), whole)
+                builder.store(builder.fadd(builder.load(totals[-1]), shared), totals[-1])
+                for kh in range(side):
+                    ih = builder.add(
+                        builder.sub(loop.index, top), builder.mul(dilation_h, _INT(kh))
+                    )
+                    with builder.if_then(builder.icmp_unsigned("<", ih, height), likely=True):
+                        source = builder.gep(b, [builder.mul(ih, width)])
+                        for kw in range(side):
+                            total = totals[kw * side + kh]
+                            value = emitter.load_some(builder.gep(source, [shifts[kw]]), inside[kw])
+                            value = emitter.multiply_add(shared, value, builder.load(total))
+                            builder.store(value, total)
+            for k, total in enumerate(totals):
+                emitter.store(builder.fadd(emitter.load(sums, k), builder.load(total)), sums, k)
+            return context.get_dummy_value()
+
+        arguments = (
+            a, a_start, rows, cols, b, b_start, height, width, top, left, dilation_h, dilation_w,
+            sums, s_start,
+        )  # fmt: skip
+        return types.void(*arguments), generate
+
+    return narrow_sums, narrow_dots
+
+
+def plain_narrow_sums(
+    kind: int, taps: int, dilation_w: int, weight: Array, w_start: int, start: float,
+    src: Array, src_start: int, height: int, width: int, top: int, left: int,
+    out: Array, out_start: int, rows: int, cols: int,
+) -> None:  # fmt: skip
+    """out[r, c] = start + the sum over taps of weight*src[r - top + kh, c - left + kw*dilation_w].
+
+    Taps go down the columns of a window, one column after the other; src is zero around its plane.
+    """
+    plane = src[src_start : src_start + height * width].reshape(height, width)
+    kernel_h = kind % 16
+    for r in range(rows):
+        total = np.full(cols, start, src.dtype)
+        for k in range(taps):
+            row, shift = r - top + k % kernel_h, k // kernel_h * dilation_w - left
+            if 0 <= row < height:
+                total += weight[w_start + k] * _seen_row(plane[row], shift, cols)
+        out[out_start + r * cols : out_start + (r + 1) * cols] = total
+
+
+def plain_narrow_dots(
+    a: Array, a_start: int, rows: int, cols: int, b: Array, b_start: int, height: int, width: int,
+    top: int, left: int, dilation_h: int, dilation_w: int, sums: Array, s_start: int,
+) -> None:  # fmt: skip
+    """Add to each tap's vector in sums what adds up to <a, b seen through it>; to the last one, a.
+
+    Taps as above; their number and the order of a vector's lanes are the tile's own matter.
+    """
+    plane = b[b_start : b_start + height * width].reshape(height, width)
+    lanes, taps = lanes_of(a), NARROW_DOTS * NARROW_DOTS
+    for r in range(rows):
+        line = a[a_start + r * cols : a_start + (r + 1) * cols]
+        for k in range(taps):
+            row = r - top + k % NARROW_DOTS * dilation_h
+            if 0 <= row < height:
+                shift = k // NARROW_DOTS * dilation_w - left
+                sums[s_start + k * lanes] += line @ _seen_row(plane[row], shift, cols)
+        sums[s_start + taps * lanes] += line.sum()
+
+
+def _seen_row(row: Array, shift: int, cols: int) -> Array:
+    """The elements from a shift on, zeros outside."""
+    seen = np.zeros(cols, row.dtype)
+    first, end = max(-shift, 0), min(cols, row.size - shift)
+    if first < end:
+        seen[first:end] = row[first + shift : end + shift]
+    return seen
+
+
+if JIT:
+    narrow_sums, narrow_dots = make_narrow_tiles(VECTOR_BYTES, FUSED)
+else:
+    narrow_sums, narrow_dots = plain_narrow_sums, plain_narrow_dots
