@@ -32,6 +32,7 @@ from fastscratch.layers import (
 )
 from fastscratch.models import MultiLayerNet, MultiLayerNetExtend
 from fastscratch.optimizers import SGD, Adam, Optimizer
+from fastscratch.types import Array
 
 Makers = dict[str, Callable[[int], tuple[Any, Optimizer]]]
 """For each setting, the network and the optimizer of a seed."""
@@ -77,6 +78,15 @@ def _gaps(of_seeds: list[Curve]) -> list[float]:
     return [curve.gap for curve in of_seeds]
 
 
+def _all_gaps(curves: dict[str, list[Curve]]) -> dict[str, list[float]]:
+    return {name: _gaps(of_seeds) for name, of_seeds in curves.items()}
+
+
+def _gap_words(curves: dict[str, list[Curve]]) -> str:
+    """``"23.7 and 16.0 points"``."""
+    return " and ".join(f"{100 * mean(_gaps(c)):.1f}" for c in curves.values()) + " points"
+
+
 def _draw(curves: dict[str, list[Curve]]) -> Callable[[Any], None]:
     def draw(figure: Any) -> None:
         draw_accuracies(figure.subplots(), curves)
@@ -118,32 +128,51 @@ def weight_decay(setup: Setup) -> Findings:
     curves = _compare(setup, makers, train, test, setup.pick(201, 10))
     plain, decayed = curves["none"], curves["decay 0.1"]
     holds = max(_gaps(decayed)) < min(_gaps(plain)) and max(c.train[-1] for c in decayed) < 0.995
-    return Findings(_rows(setup, curves), _numbers(curves), _told(curves), holds, _draw(curves))
+    return Findings(
+        _rows(setup, curves), {**_numbers(curves), "gaps": _all_gaps(curves)},
+        f"{_told(curves)}; gaps of {_gap_words(curves)}", holds, _draw(curves),
+    )  # fmt: skip
+
+
+class _BooksDropout(Dropout):
+    """Dropout in the book's form: the rest is not divided by the share kept, but scaled in use."""
+
+    def _forward(self, x: Array, training: bool) -> Array:
+        return (1 - self.ratio) * super()._forward(x, training)
+
+    def _backward(self, dout: Array) -> Array:
+        return (1 - self.ratio) * super()._backward(dout)
 
 
 def dropout(setup: Setup) -> Findings:
-    """The same with dropout of 0.2, for 301 epochs."""
+    """The same with dropout of 0.2, for 301 epochs: in the book's form, and in the library's."""
     train, test = _few(setup)
-    shape = train[0].shape[1:]
 
-    def network(ratio: float, seed: int) -> tuple[Any, Optimizer]:
-        model = MultiLayerNetExtend(shape, hidden=(100,) * 6, dropout=ratio, seed=seed)
-        return model, SGD(0.01)
+    def network(dropout: Callable[[], Layer] | None, seed: int) -> tuple[Any, Optimizer]:
+        layers: list[Layer] = []
+        for _ in range(6):
+            layers += [Dense(100), ReLU(), *([] if dropout is None else [dropout()])]
+        return Sequential(*layers, Dense(10), seed=seed), SGD(0.01)
 
     makers: Makers = {
-        "none": partial(network, 0.0), "dropout 0.2": partial(network, 0.2),
-    }  # fmt: skip
+        "none": partial(network, None),
+        "dropout 0.2, the book's": partial(network, partial(_BooksDropout, 0.2)),
+        "dropout 0.2": partial(network, partial(Dropout, 0.2)),
+    }
     curves = _compare(setup, makers, train, test, setup.pick(301, 10))
-    plain, dropped = curves["none"], curves["dropout 0.2"]
-    smaller = max(_gaps(dropped)) < min(_gaps(plain))
-    below = max(c.train[-1] for c in dropped) < 1
-    note = "" if smaller and below else (
-        "the gap shrinks less than seeds differ, or the training images are known by heart after "
-        "all: with this rate, 301 epochs are enough for that"
-    )  # fmt: skip
+    plain, book, scaled = curves.values()
+    smaller = max(_gaps(book)) < min(_gaps(plain))
+    below = max(c.train[-1] for c in book) < 0.995
+    measured = f"{_told(curves)}; gaps of {_gap_words(curves)}"
+    note = (
+        "the book scales in use, so that each of six layers passes on 0.8 of what it would, and "
+        "gradients are smaller: much of the smaller gap is slower learning. Where the division is "
+        f"made while training, the gap is {100 * mean(_gaps(scaled)):.1f} points, and it is the "
+        "same network in use"
+    )
     return Findings(
-        _rows(setup, curves), _numbers(curves), _told(curves), smaller and below, _draw(curves),
-        note,
+        _rows(setup, curves), {**_numbers(curves), "gaps": _all_gaps(curves)}, measured,
+        smaller and below, _draw(curves), note,
     )  # fmt: skip
 
 
@@ -190,18 +219,26 @@ def batch_norm(setup: Setup) -> Findings:
         figure.supxlabel("epoch")
         figure.supylabel("training accuracy")
 
-    ahead = [
-        mean([n.train[-1] - p.train[-1] for n, p in zip(*pair, strict=True)]) for pair in pairs
-    ]
-    stuck = sum(mean([c.train[-1] for c in plain]) < 0.2 for _, plain in pairs)
-    better = sum(value > 0 for value in ahead)
+    def lead(pair: tuple[list[Curve], list[Curve]]) -> list[float]:
+        return [n.train[-1] - p.train[-1] for n, p in zip(*pair, strict=True)]
+
+    leads = [lead(pair) for pair in pairs]
+    better = sum(min(values) > 0.1 for values in leads)
+    worse = [float(std) for std, values in zip(stds, leads, strict=True) if max(values) < 0]
+    stuck = sum(max(c.train[-1] for c in plain) < 0.2 for _, plain in pairs)
     measured = (
-        f"normalised networks are ahead after {len(next(iter(curves.values()))[0].train) - 1} "
-        f"epochs for {better} of {len(stds)} spreads; {stuck} plain ones do not learn at all"
+        f"of {len(stds)} spreads, normalised networks are ahead by more than ten points after "
+        f"{len(pairs[0][0][0].train) - 1} epochs for {better}, behind for {len(worse)}; {stuck} "
+        "plain ones do not learn at all"
     )
-    numbers = {"std": stds, "ahead": ahead, "plain_that_do_not_learn": stuck}
-    holds = better >= 14 and stuck >= 1
-    return Findings(_rows(setup, curves), numbers, measured, holds, draw)
+    note = "" if not worse else (
+        "the spreads for which plain networks learn faster are "
+        f"{' and '.join(f'{std:.2g}' for std in worse)}, on either side of He's for 100 "
+        f"inputs, {np.sqrt(2 / 100):.2g}"
+    )  # fmt: skip
+    numbers = {"std": stds, "lead": leads, "behind": worse, "plain_that_do_not_learn": stuck}
+    holds = better >= 12 and stuck >= 1
+    return Findings(_rows(setup, curves), numbers, measured, holds, draw, note)
 
 
 def _compare_finite(
@@ -340,8 +377,9 @@ EXPERIMENTS = (
         "batch-norm", "Batch normalisation against first weights", "book, section 6.3",
         "normalised networks learn faster nearly always; without, some first weights do not learn "
         "at all",
-        "means of all seeds: ahead for 14 of 16 spreads or more, and a plain network below 20 % of "
-        "its training images in one case or more (chance is 10 %)",
+        "of all seeds: ahead by more than ten percentage points for 12 of 16 spreads or more, and "
+        "a plain network below 20 % of its training images for one or more (chance is 10 %); seeds "
+        "differ by ten points where a curve is steep, and by three elsewhere",
         batch_norm, {"samples": 1000, "hidden": [100] * 5, "lr": 0.01, "epochs": 20},
     ),
     Experiment(
@@ -354,13 +392,15 @@ EXPERIMENTS = (
     Experiment(
         "weight-decay", "Weight decay of 0.1", "book, section 6.4.2",
         "the gap shrinks, and training accuracy does not reach 100 %",
-        "of all seeds: each gap smaller than each without, training accuracy below 99.5 %",
+        "of all seeds: each gap smaller than each without, training accuracy below 99.5 %, which "
+        "is one or two images of 300 forgotten; seeds differ by two or three points",
         weight_decay, {**_SEVEN, "epochs": 201, "weight_decay": 0.1},
     ),
     Experiment(
         "dropout", "Dropout of 0.2", "book, section 6.4.3",
         "the gap shrinks, and training accuracy does not reach 100 %",
-        "of all seeds: each gap smaller than each without, training accuracy below 100 %",
+        "of all seeds, for dropout in the book's form: each gap smaller than each without, and "
+        "training accuracy below 99.5 %, which is one or two images of 300 forgotten",
         dropout, {**_SEVEN, "epochs": 301, "dropout": 0.2},
     ),
     Experiment(
