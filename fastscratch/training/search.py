@@ -224,27 +224,43 @@ def _finished(study: Any) -> int:
 
 
 def _work(job: _Job, worker: int, progress: Callable[[int], None] | None = None) -> None:
-    """Run trials until there are enough."""
+    """Run trials until as many have begun as there are to be."""
     optuna = require_extra("optuna", "search")
-    study = _open(job, worker)
-
-    def run(trial: Any) -> float:
-        parameters = {name: _suggest(trial, name, kind) for name, kind in job.space.items()}
-
-        def report(epoch: int, value: float) -> None:
-            trial.report(value, epoch)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-
-        return job.objective(parameters, report)
-
-    def tell(study: Any, trial: Any) -> None:
+    states, study = optuna.trial.TrialState, _open(job, worker)
+    while True:
+        trial = study.ask()
+        begun = [
+            other for other in study.get_trials(deepcopy=False)
+            if other.number < trial.number and other.state != states.FAIL
+        ]  # fmt: skip
+        if len(begun) >= job.trials:
+            study.tell(trial, state=states.FAIL)
+            return
+        try:
+            with threads(1):
+                value = _run(job, trial)
+        except optuna.TrialPruned:
+            study.tell(trial, state=states.PRUNED)
+        except Exception:
+            study.tell(trial, state=states.FAIL)
+            raise
+        else:
+            study.tell(trial, value)
         if progress is not None:
             progress(_finished(study))
 
-    while _finished(study) < job.trials:
-        with threads(1):
-            study.optimize(run, n_trials=1, callbacks=[tell])
+
+def _run(job: _Job, trial: Any) -> float:
+    """The objective's value for parameters that are drawn."""
+    optuna = require_extra("optuna", "search")
+    parameters = {name: _suggest(trial, name, kind) for name, kind in job.space.items()}
+
+    def report(epoch: int, value: float) -> None:
+        trial.report(value, epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    return job.objective(parameters, report)
 
 
 def _suggest(trial: Any, name: str, kind: LogUniform | Choice) -> Any:
