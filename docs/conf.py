@@ -14,6 +14,7 @@ version = release = fastscratch.__version__
 
 extensions = [
     "draw",  # beside this file: draws the pictures
+    "experiment",  # beside this file: shows what experiments found
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
