@@ -111,9 +111,10 @@ def overfit(setup: Setup) -> Findings:
     makers: Makers = {"no weight decay": lambda seed: _sized(_deep(seed), train)}
     curves = _compare(setup, makers, train, test, setup.pick(201, 10))
     of_seeds = curves["no weight decay"]
-    at_100 = [c.train[min(100, len(c.train) - 1)] for c in of_seeds]
+    epoch = min(100, len(of_seeds[0].train) - 1)
+    at_100 = [c.train[epoch] for c in of_seeds]
     holds = min(at_100) > 0.97 and min(_gaps(of_seeds)) > 0.1
-    measured = f"{_told(curves)}; train {percent(at_100)} at epoch 100"
+    measured = f"{_told(curves)}; train {percent(at_100)} at epoch {epoch}"
     numbers = {**_numbers(curves), "train_at_100": at_100}
     return Findings(_rows(setup, curves), numbers, measured, holds, _draw(curves))
 
