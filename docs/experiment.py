@@ -5,6 +5,7 @@
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ FOLDER = HERE / "experiments"
 LARGEST = 60_000  # bytes of a picture
 
 SEEDS = 3
+DATA = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "digits"}
 EXACT = {"perceptron", "activations", "numerical-gradient", "optimizer-paths"}
 
 
@@ -37,8 +39,10 @@ def take(report):
 def markdown(name):
     """What a page says of an experiment."""
     found = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    for field in ("title", "source", "claim", "measured", "band", "note"):
+        found[field] = re.sub(r"([*_`<\[\]])", r"\\\1", found[field])  # words, not markup
     seeds = ", ".join(map(str, found["seeds"]))
-    made = "exact" if name in EXACT else f"{found['data']}, seeds {seeds}"
+    made = "exact" if name in EXACT else f"{DATA[found['data']]}, seeds {seeds}"
     note = found["note"]
     return "\n".join([
         f"![{found['title']}](/experiments/{name}.png)",
