@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from draw_kernels import DRAWINGS
+from draw_kernels import BLUE, DRAWINGS, GREEN, GREY, RED, arrow, box, canvas
 from matplotlib.figure import Figure
 from reference import write_reference
 
@@ -51,7 +51,51 @@ def filters():
     return figure
 
 
-CHAPTERS = (learning, filters)
+def graph():
+    """Two apples and their tax: values above the arrows, gradients below them."""
+    number, tax = layers.MultiplyNode(), layers.MultiplyNode()
+    price = number.forward(100, 2)
+    total = tax.forward(price, 1.1)
+    dprice, dtax = tax.backward(1)
+    dapple, dnumber = number.backward(dprice)
+    figure, ax = canvas(17, 6.6)
+    for x, y, text, color in (
+        (0.4, 0.5, "apple", BLUE), (0.4, 3.0, "number", BLUE), (0.4, 4.9, "tax", BLUE),
+        (6.3, 1.6, r"$\times$", GREY), (11.3, 1.6, r"$\times$", GREY), (15.2, 1.6, "total", GREEN),
+    ):  # fmt: skip
+        box(ax, x, y, 2.4 if color == BLUE else 1.4, 1.2, text, color, 10)
+    for start, end, value, gradient in (
+        ((2.9, 1.1), (6.2, 1.9), 100, dapple), ((2.9, 3.6), (6.2, 2.5), 2, dnumber),
+        ((7.8, 2.2), (11.2, 2.2), price, dprice), ((2.9, 5.5), (11.2, 2.6), 1.1, dtax),
+        ((12.8, 2.2), (15.1, 2.2), total, 1),
+    ):  # fmt: skip
+        arrow(ax, start, end, f"{value:.4g}", (0, -0.4))
+        below = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.5)
+        ax.text(*below, f"{gradient:.4g}", ha="center", va="center", fontsize=9, color="C3")
+    ax.text(8.5, 6.3, "black: values, to the right; red: gradients, to the left: a product swaps "
+            "its inputs", ha="center", fontsize=9)  # fmt: skip
+    return figure
+
+
+def structures():
+    """Layers of a fully connected network, and of a convolutional one."""
+    figure, ax = canvas(19, 5.2)
+    rows = {
+        "fully connected": ["Affine", "ReLU"] * 3 + ["Affine", "Softmax"],
+        "convolutional": ["Conv", "ReLU", "Pool", "Affine", "ReLU", "Affine", "Softmax"],
+    }
+    colors = {"Affine": BLUE, "Conv": GREEN, "Pool": GREEN, "Softmax": RED}
+    for y, (name, chain) in zip((0.8, 3.4), rows.items(), strict=True):
+        ax.text(0.2, y - 0.25, name, fontsize=9)
+        for number, layer in enumerate(chain):
+            x = 0.2 + 2.35 * number
+            box(ax, x, y, 1.75, 1.3, layer, colors.get(layer, GREY))
+            if number:
+                arrow(ax, (x - 0.6, y + 0.65), (x, y + 0.65))
+    return figure
+
+
+CHAPTERS = (learning, graph, structures, filters)
 
 
 def draw_all(*_):
