@@ -118,7 +118,10 @@ def test_the_two_layer_log_has_seventeen_lines():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["two-layer", "overfit", "weight-decay"])
+@pytest.mark.parametrize(
+    "name",
+    ["two-layer", "overfit", "weight-decay", "dropout", "batch-norm", "optimizers", "lbfgs"],
+)
 def test_claims_hold_on_mnist(name):
     """Statistical, over three seeds; the bands are the experiments' own."""
     from fastscratch.data import load_mnist
