@@ -20,12 +20,12 @@ EXACT = {"perceptron", "activations", "numerical-gradient", "optimizer-paths"}
 
 def take(report):
     """Copy the numbers and the figure of a report; raises ValueError if it is not a full run."""
-    from PIL import Image
-
     found = json.loads((report / "numbers.json").read_text("utf-8"))
     name = found["name"]
     if found["quick"] or len(found["seeds"]) < SEEDS or not found["commit"]:
         raise ValueError(f"{name}: a page shows full runs of {SEEDS} seeds, from a clone")
+    from PIL import Image
+
     text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
     (FOLDER / f"{name}.json").write_text(text, "utf-8")
     picture = FOLDER / f"{name}.png"

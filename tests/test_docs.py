@@ -127,6 +127,19 @@ def test_the_chapters_show_each_experiment_as_a_full_run_found_it():
         assert 0 < (DOCS / "experiments" / f"{name}.png").stat().st_size < 60_000
 
 
+def test_pages_take_no_quick_runs_and_show_words_as_words(tmp_path):
+    spec = importlib.util.spec_from_file_location("experiment", DOCS / "experiment.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    full = json.loads((DOCS / "experiments" / "numerical-gradient.json").read_text("utf-8"))
+    for change in ({"quick": True}, {"seeds": [0]}, {"commit": None}):
+        (tmp_path / "numbers.json").write_text(json.dumps({**full, **change}))
+        with pytest.raises(ValueError, match="full runs of 3 seeds"):
+            module.take(tmp_path)
+    assert r"x0\*\*2 + x1\*\*2" in module.markdown("numerical-gradient")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("sphinx") is None, reason="needs the extra docs")
 def test_the_pages_build_without_a_warning(tmp_path):
