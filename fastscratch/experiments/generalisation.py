@@ -234,8 +234,8 @@ def batch_norm(setup: Setup) -> Findings:
     )
     note = "" if not worse else (
         "the spreads for which plain networks learn faster are "
-        f"{' and '.join(f'{std:.2g}' for std in worse)}, on either side of He's for 100 "
-        f"inputs, {np.sqrt(2 / 100):.2g}"
+        f"{' and '.join(f'{std:.2g}' for std in worse)}, where He's for 100 inputs "
+        f"is {np.sqrt(2 / 100):.2g}: good first weights leave normalisation nothing to mend"
     )  # fmt: skip
     numbers = {"std": stds, "lead": leads, "behind": worse, "plain_that_do_not_learn": stuck}
     holds = better >= 12 and stuck >= 1
