@@ -14,6 +14,7 @@ version = release = fastscratch.__version__
 
 extensions = [
     "draw",  # beside this file: draws the pictures
+    "experiment",  # beside this file: shows what experiments found
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
@@ -40,9 +41,10 @@ html_show_sourcelink = False
 html_theme_options = {
     "navigation_with_keys": False,
     "show_nav_level": 2,
-    # Chapters have code beside code: they need the room.
+    # Chapters have code beside code, and the page of names four columns: they need the room.
     "secondary_sidebar_items": {
-        pattern: ["page-toc"] for pattern in ("*", "kernels/*", "api/**", "kernels-from-outside/*")
+        pattern: ["page-toc"]
+        for pattern in ("start*", "compat", "kernels/*", "api/**", "kernels-from-outside/*")
     },
     "header_links_before_dropdown": 7,
     "footer_start": ["copyright"],

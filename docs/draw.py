@@ -1,15 +1,12 @@
 """Draws the pictures of the chapters by running the library, when the pages are built."""
 
-import itertools
 from pathlib import Path
 
-import numpy as np
-from draw_kernels import DRAWINGS
+from draw_kernels import BLUE, DRAWINGS, GREEN, GREY, RED, arrow, box, canvas
 from matplotlib.figure import Figure
 from reference import write_reference
 
-from fastscratch import data, layers, losses, ops, optimizers, plots, training
-from fastscratch.gradient_check import numerical_gradient
+from fastscratch import data, layers, losses, optimizers, plots, training
 
 FOLDER = Path(__file__).resolve().parent / "_static" / "drawn"
 
@@ -17,50 +14,6 @@ FOLDER = Path(__file__).resolve().parent / "_static" / "drawn"
 def panels(rows, columns, width=3.2, height=2.8):
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def gates():
-    """One line for AND and OR, two for XOR."""
-    figure, axes = panels(1, 3)
-    lines = {"AND": [1.4], "OR": [0.4], "XOR: two perceptrons": [0.4, 1.4]}
-    truth = {"AND": (0, 0, 0, 1), "OR": (0, 1, 1, 1), "XOR: two perceptrons": (0, 1, 1, 0)}
-    for ax, (name, sums) in zip(axes[0], lines.items(), strict=True):
-        for (x1, x2), fires in zip(itertools.product((0, 1), repeat=2), truth[name], strict=True):
-            ax.plot(x1, x2, "o" if fires else "x", color="C0" if fires else "C3", markersize=11)
-        for total in sums:
-            ax.plot([total + 0.4, -0.4], [-0.4, total + 0.4], "k--", linewidth=1)
-        ax.set(title=name, xlim=(-0.4, 1.5), ylim=(-0.4, 1.5), xlabel="$x_1$", ylabel="$x_2$")
-    return figure
-
-
-def activations():
-    """The three with kernels, and their derivatives as the backward passes give them."""
-    figure, axes = panels(1, 3)
-    x = np.linspace(-5, 5, 201)
-    for ax, name in zip(axes[0], ("sigmoid", "tanh", "relu"), strict=True):
-        y = getattr(ops, f"{name}_forward")(x)
-        slope = getattr(ops, f"{name}_backward")(np.ones_like(x), y)
-        ax.axhline(0, color="grey", linestyle=":", linewidth=1)
-        ax.plot(x, y, label="forward")
-        ax.plot(x, slope, "--", label="derivative")
-        ax.set(title=name, ylim=(-1.2, 1.6), xlabel="x")
-    axes[0, 0].legend(loc="upper left")
-    return figure
-
-
-def descent():
-    """From (-3, 4) down x0**2 + x1**2: 20 of the 100 steps can be told apart."""
-    figure, axes = panels(1, 1, 4.6, 4)
-    ax = axes[0, 0]
-    x, path = np.array([-3.0, 4.0]), []
-    for _ in range(100):
-        path.append(x)
-        x = x - 0.1 * numerical_gradient(lambda at: (at**2).sum(), x)
-    grid = np.linspace(-4.6, 4.6, 60)
-    ax.contour(grid, grid, grid[:, None] ** 2 + grid**2, levels=10, cmap="Greys_r", linewidths=0.7)
-    ax.plot(*np.array(path).T, "o-", markersize=4)
-    ax.set(xlabel="$x_0$", ylabel="$x_1$", title=f"after 100 steps: ({x[0]:.1e}, {x[1]:.1e})")
-    return figure
 
 
 def learning():
@@ -73,44 +26,6 @@ def learning():
         model, losses.SoftmaxCrossEntropy(), optimizers.SGD(0.1), batch_size=32, seed=0
     )
     return plots.learning_curve(trainer.fit(x, t, epochs=20, validation=test))
-
-
-def paths():
-    """The book's comparison: 30 steps down x**2/20 + y**2 from (-7, 2)."""
-    rules = {
-        "SGD, lr 0.95": lambda w, g, s, t: ops.sgd_update(w, g, lr=0.95),
-        "Momentum, lr 0.1": lambda w, g, s, t: ops.momentum_update(w, s[0], g, gain=-0.1),
-        "Adam, lr 0.3": lambda w, g, s, t: ops.adam_update(w, s[0], s[1], g, t=t, lr=0.3),
-    }
-    figure, axes = panels(1, 3)
-    X, Y = np.meshgrid(np.linspace(-10, 10, 80), np.linspace(-5, 5, 80))
-    for ax, (name, update) in zip(axes[0], rules.items(), strict=True):
-        w, state, path = np.array([-7.0, 2.0]), np.zeros((2, 2)), []
-        for t in range(1, 31):
-            path.append(w.copy())
-            update(w, w * np.array([0.1, 2.0]), state, t)
-        ax.contour(X, Y, X**2 / 20 + Y**2, levels=np.arange(0.5, 8), cmap="Greys_r", linewidths=0.7)
-        ax.plot(*np.array(path).T, "o-", color="C3", markersize=3)
-        ax.set(title=name, xlabel="x", ylabel="y", xlim=(-10, 10), ylim=(-5, 5))
-    return figure
-
-
-def histograms():
-    """What five layers of sigmoid make of normal numbers, by the deviation of the weights."""
-    figure, axes = panels(3, 5, 2, 1.8)
-    rows = zip(axes, (1.0, 0.01, 0.1), ("1", "0.01", r"$1/\sqrt{n}$"), strict=True)
-    for row, deviation, name in rows:
-        rng = np.random.default_rng(0)
-        z = rng.standard_normal((1000, 100))
-        for number, ax in enumerate(row, start=1):
-            z = ops.sigmoid_forward(
-                ops.dense_forward(z, deviation * rng.standard_normal((100, 100)))
-            )
-            ax.hist(z.ravel(), 30, range=(0, 1))
-            ax.set_yticks([])
-            ax.set_title(f"layer {number}", fontsize=9)
-        row[0].set_ylabel(f"deviation {name}")
-    return figure
 
 
 def filters():
@@ -136,7 +51,51 @@ def filters():
     return figure
 
 
-CHAPTERS = (gates, activations, descent, learning, paths, histograms, filters)
+def graph():
+    """Two apples and their tax: values above the arrows, gradients below them."""
+    number, tax = layers.MultiplyNode(), layers.MultiplyNode()
+    price = number.forward(100, 2)
+    total = tax.forward(price, 1.1)
+    dprice, dtax = tax.backward(1)
+    dapple, dnumber = number.backward(dprice)
+    figure, ax = canvas(17, 6.6)
+    for x, y, text, color in (
+        (0.4, 0.5, "apple", BLUE), (0.4, 3.0, "number", BLUE), (0.4, 4.9, "tax", BLUE),
+        (6.3, 1.6, r"$\times$", GREY), (11.3, 1.6, r"$\times$", GREY), (15.2, 1.6, "total", GREEN),
+    ):  # fmt: skip
+        box(ax, x, y, 2.4 if color == BLUE else 1.4, 1.2, text, color, 10)
+    for start, end, value, gradient in (
+        ((2.9, 1.1), (6.2, 1.9), 100, dapple), ((2.9, 3.6), (6.2, 2.5), 2, dnumber),
+        ((7.8, 2.2), (11.2, 2.2), price, dprice), ((2.9, 5.5), (11.2, 2.6), 1.1, dtax),
+        ((12.8, 2.2), (15.1, 2.2), total, 1),
+    ):  # fmt: skip
+        arrow(ax, start, end, f"{value:.4g}", (0, -0.4))
+        below = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.5)
+        ax.text(*below, f"{gradient:.4g}", ha="center", va="center", fontsize=9, color="C3")
+    ax.text(8.5, 6.3, "black: values, to the right; red: gradients, to the left: a product swaps "
+            "its inputs", ha="center", fontsize=9)  # fmt: skip
+    return figure
+
+
+def structures():
+    """Layers of a fully connected network, and of a convolutional one."""
+    figure, ax = canvas(19, 5.2)
+    rows = {
+        "fully connected": ["Affine", "ReLU"] * 3 + ["Affine", "Softmax"],
+        "convolutional": ["Conv", "ReLU", "Pool", "Affine", "ReLU", "Affine", "Softmax"],
+    }
+    colors = {"Affine": BLUE, "Conv": GREEN, "Pool": GREEN, "Softmax": RED}
+    for y, (name, chain) in zip((0.8, 3.4), rows.items(), strict=True):
+        ax.text(0.2, y - 0.25, name, fontsize=9)
+        for number, layer in enumerate(chain):
+            x = 0.2 + 2.35 * number
+            box(ax, x, y, 1.75, 1.3, layer, colors.get(layer, GREY))
+            if number:
+                arrow(ax, (x - 0.6, y + 0.65), (x, y + 0.65))
+    return figure
+
+
+CHAPTERS = (learning, graph, structures, filters)
 
 
 def draw_all(*_):

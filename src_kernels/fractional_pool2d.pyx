@@ -17,8 +17,12 @@ cdef inline void find(
     const Extents* e, const real* x, const int64_t* rows, const int64_t* cols, real* y,
     int32_t* argmax,
 ) noexcept nogil:
-    """The first wins among equals, and the first NaN over everything."""
-    cdef Py_ssize_t oh, ow, ih, iw, best
+    """The first wins among equals, and the first NaN over everything.
+
+    Arithmetic in place of branches, which chance decides: they took twice as long.
+    """
+    cdef Py_ssize_t oh, ow, ih, iw, at, best
+    cdef Py_ssize_t take
     cdef real largest, value
     for oh in range(e.OH):
         for ow in range(e.OW):
@@ -26,10 +30,11 @@ cdef inline void find(
             largest = x[best]
             for ih in range(rows[2 * oh], rows[2 * oh + 1]):
                 for iw in range(cols[2 * ow], cols[2 * ow + 1]):
-                    value = x[ih * e.W + iw]
-                    if not value <= largest and largest == largest:
-                        largest = value
-                        best = ih * e.W + iw
+                    at = ih * e.W + iw
+                    value = x[at]
+                    take = <Py_ssize_t> (not value <= largest) & <Py_ssize_t> (largest == largest)
+                    best ^= (best ^ at) & -take
+                    largest = x[best]
             y[oh * e.OW + ow] = largest
             argmax[oh * e.OW + ow] = <int32_t> best
 

@@ -560,6 +560,13 @@ def test_an_experiment_without_matplotlib_keeps_its_numbers(tmp_path, capsys, mo
     assert (tmp_path / "perceptron" / "numbers.json").exists()
 
 
+def test_an_experiment_that_could_not_be_kept_is_not_run(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["experiment", "perceptron", "--output", str(tmp_path / "file")]) == 2
+    seen = capsys.readouterr()
+    assert not seen.out and "cannot be made" in seen.err and "another folder" in seen.err
+
+
 @pytest.mark.parametrize(
     "arguments", [[], ["nothing"], ["perceptron", "nothing"], ["--seeds", "0"]]
 )

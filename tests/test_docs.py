@@ -2,12 +2,15 @@
 
 import doctest
 import importlib.util
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from fastscratch.experiments import EXPERIMENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -76,11 +79,23 @@ def test_links_between_pages_lead_somewhere():
 
 def test_names_on_the_page_of_names_are_there():
     """Every name that its columns give for this library."""
-    from fastscratch import data, gradient_check, layers, losses, models, ops, optimizers
+    from fastscratch import (
+        data,
+        gradient_check,
+        layers,
+        losses,
+        models,
+        ops,
+        optimizers,
+        second_order,
+        training,
+    )
 
     text = (DOCS / "names.md").read_text("utf-8")
-    places = {"data": data, "gradient_check": gradient_check, "losses": losses, "models": models,
-              "optimizers": optimizers}  # fmt: skip
+    places = {
+        "data": data, "gradient_check": gradient_check, "losses": losses, "models": models,
+        "optimizers": optimizers, "second_order": second_order, "training": training,
+    }  # fmt: skip
     found = re.findall(r"`(\w+)\.(\w+)[`(]", text)
     assert len(found) > 8
     for place, name in found:
@@ -88,12 +103,41 @@ def test_names_on_the_page_of_names_are_there():
             assert hasattr(places[place], name), f"{place}.{name}"
     table = text.partition("## Arguments")[0].splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table if "|" in line][2:]
-    assert len(rows) == 9
+    assert len(rows) == 15
     for *_, layer, operation in rows:
         for name in re.findall(r"`(\w+)", operation):
             assert name in ops.__all__
         for name in re.findall(r"`([A-Z]\w+)", layer):
             assert name in layers.__all__
+
+
+def test_the_chapters_show_each_experiment_as_a_full_run_found_it():
+    """Once each; with today's claim and bounds, or the run must be made again."""
+    pages = "".join(page.read_text("utf-8") for page in (DOCS / "chapters").glob("*.md"))
+    shown = re.findall(r"^```\{experiment\} (\S+)$", pages, re.M)
+    assert sorted(shown) == sorted(EXPERIMENTS)
+    for name, experiment in EXPERIMENTS.items():
+        found = json.loads((DOCS / "experiments" / f"{name}.json").read_text("utf-8"))
+        for field in ("title", "source", "claim", "band", "settings"):
+            ours = json.loads(json.dumps(getattr(experiment, field)))
+            assert found[field] == ours, f"{name}: {field} is that of another version"
+        assert not found["quick"] and len(found["seeds"]) >= 3
+        assert re.fullmatch(r"[0-9a-f]{40}", found["commit"])
+        assert found["verdict"] == "holds" or found["note"], "why not?"
+        assert 0 < (DOCS / "experiments" / f"{name}.png").stat().st_size < 60_000
+
+
+def test_pages_take_no_quick_runs_and_show_words_as_words(tmp_path):
+    spec = importlib.util.spec_from_file_location("experiment", DOCS / "experiment.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    full = json.loads((DOCS / "experiments" / "numerical-gradient.json").read_text("utf-8"))
+    for change in ({"quick": True}, {"seeds": [0]}, {"commit": None}):
+        (tmp_path / "numbers.json").write_text(json.dumps({**full, **change}))
+        with pytest.raises(ValueError, match="full runs of 3 seeds"):
+            module.take(tmp_path)
+    assert r"x0\*\*2 + x1\*\*2" in module.markdown("numerical-gradient")
 
 
 @pytest.mark.slow

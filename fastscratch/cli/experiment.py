@@ -71,6 +71,11 @@ def _run_one(name: str, options: argparse.Namespace, seeds: range) -> None:
     from fastscratch import experiments
 
     folder = options.output / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # now, rather than after a long run
+    except OSError as error:
+        raise ArgumentError(f"--output: {folder} cannot be made: {error.strerror or error}; name "
+                            "another folder") from error  # fmt: skip
     hidden = options.quiet or not sys.stderr.isatty()
     with tqdm(desc=name, disable=hidden, dynamic_ncols=True, leave=False) as bar:
         report = experiments.run(

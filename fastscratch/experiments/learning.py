@@ -15,11 +15,16 @@ Samples = tuple[Array, Array]
 
 
 class Curve(NamedTuple):
-    """Accuracies on both sets and the training loss, before training and after each epoch."""
+    """Accuracies on both sets and both losses, before training and after each epoch.
+
+    The training loss is the mean over an epoch's steps, of which there were none at first; the test
+    loss is that of the network as it is used.
+    """
 
     train: list[float]
     test: list[float]
     loss: list[float]
+    test_loss: list[float]
 
     @property
     def gap(self) -> float:
@@ -29,11 +34,10 @@ class Curve(NamedTuple):
     def rows(self, **given: Any) -> list[dict[str, Any]]:
         """A row for each epoch."""
         return [
-            {**given, "epoch": epoch, "train_accuracy": train, "test_accuracy": test, "loss": loss}
-            for epoch, (train, test, loss) in enumerate(
-                zip(self.train, self.test, self.loss, strict=True)
-            )
-        ]
+            {**given, "epoch": epoch, "train_accuracy": train, "test_accuracy": test, "loss": loss,
+             "test_loss": test_loss}
+            for epoch, (train, test, loss, test_loss) in enumerate(zip(*self, strict=True))
+        ]  # fmt: skip
 
 
 def follow(
@@ -48,7 +52,7 @@ def follow(
     seed: int = 0,
     loss: Loss | None = None,
 ) -> Curve:
-    """Train, and measure the accuracy on both sets before and after each epoch.
+    """Train, and measure accuracies and losses before and after each epoch.
 
     Parameters
     ----------
@@ -62,13 +66,14 @@ def follow(
     Curve
     """
     chosen = SoftmaxCrossEntropy() if loss is None else loss
-    curve = Curve([], [], [])
+    curve = Curve([], [], [], [])
 
     def measure(value: float) -> None:
         for accuracies, (x, t) in ((curve.train, train), (curve.test, test)):
             found = evaluate(model, SoftmaxCrossEntropy(), x, t, batch_size=1000)
             accuracies.append(float(found.accuracy or 0.0))
         curve.loss.append(value)
+        curve.test_loss.append(found.loss)
 
     class Watch(Callback):
         def on_epoch_end(self, trainer: Any, record: Any) -> None:

@@ -84,17 +84,19 @@ def hyperparameters(setup: Setup) -> Findings:
                 c=[list(trial.curve.values())[-1] for trial in done], cmap="viridis", s=14,
                 vmin=0, vmax=1,
             )  # fmt: skip
-            for trial in best[seed][:5]:
-                epochs_seen = list(trial.curve)
+            for rank, trial in enumerate(best[seed][:5]):
                 right.plot(
-                    epochs_seen, list(trial.curve.values()), linewidth=1,
-                    label=f"{trial.parameters['lr']:.1e}, {trial.parameters['weight_decay']:.0e}",
+                    list(trial.curve), list(trial.curve.values()), color=f"C{seed % 10}",
+                    linewidth=1, label=f"seed {seed}" if rank == 0 else None,
                 )  # fmt: skip
+        figure.set_size_inches(9.6, 4.4)
         figure.colorbar(left.collections[0], ax=left, label="last validation accuracy")
-        left.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="weight decay")
+        left.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="weight decay",
+                 title="all trials")  # fmt: skip
         right.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1.02),
-                  title="the five best of each seed: rate, decay")  # fmt: skip
-        right.legend(fontsize=6, loc="lower right")
+                  title="the five best of each seed")  # fmt: skip
+        right.grid(alpha=0.3)
+        right.legend(fontsize=9, loc="lower right")
 
     rates = {seed: best_range(of_seed, "lr", 10) for seed, of_seed in found.items()}
     small = float(np.mean(

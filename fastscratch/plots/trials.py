@@ -47,7 +47,7 @@ def best_trials(
     seen = [trial for trial in trials if trial.curve]
     if not seen:
         raise ArgumentError("best_trials: no trial has reported a value")
-    figure = figures.Figure(figsize=(10, 4.2), layout="constrained")
+    figure = figures.Figure(figsize=(12.5, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     names = [
         name for name, value in seen[0].parameters.items() if isinstance(value, int | float)
@@ -74,7 +74,7 @@ def best_trials(
     right.set(xlabel="epoch", ylabel="value", title=f"the {count} best")
     right.grid(alpha=0.3)
     if right.lines:
-        right.legend(fontsize=6, loc="lower right")
+        right.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.02, 0.5))
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure

@@ -16,6 +16,11 @@ from typing import Any
 from fastscratch.dispatch import threads
 from fastscratch.errors import ArgumentError, TrainingError, require_extra
 
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: Optuna's own lock serves there
+    fcntl = None  # type: ignore[assignment]
+
 Report = Callable[[int, float], None]
 """Called by an objective with an epoch and the value so far; it ends a trial that is pruned."""
 
@@ -192,12 +197,52 @@ class _Job:
     prune: bool
 
 
+class JournalLock:
+    """Optuna's lock of its file, as the system's own, which goes with the process that holds it.
+
+    Optuna's is a link beside the file. A process that is killed at the wrong moment leaves it, and
+    those that go on wait for it.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, which is made if it is not there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     lock = JournalLock(f"{folder}/trials.log")
+    ...     held = lock.acquire()
+    ...     lock.release()
+    >>> held
+    True
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._file: Any = None
+
+    def acquire(self) -> bool:
+        """Wait for it."""
+        self._file = self.path.open("ab")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        """Let others have it."""
+        self._file.close()
+
+
 def _open(job: _Job, worker: int) -> Any:
     """The study in the file, with a sampler of a worker's own."""
     optuna = require_extra("optuna", "search")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     journal = optuna.storages.journal
-    storage = optuna.storages.JournalStorage(journal.JournalFileBackend(str(job.path)))
+    lock = None if fcntl is None else JournalLock(job.path)
+    storage = optuna.storages.JournalStorage(
+        journal.JournalFileBackend(str(job.path.resolve()), lock_obj=lock)
+    )
     pruner = optuna.pruners.MedianPruner(n_startup_trials=10) if job.prune else None
     study = optuna.create_study(
         storage=storage, study_name=job.name, direction="maximize", load_if_exists=True,
@@ -224,27 +269,45 @@ def _finished(study: Any) -> int:
 
 
 def _work(job: _Job, worker: int, progress: Callable[[int], None] | None = None) -> None:
-    """Run trials until there are enough."""
+    """Run trials until as many have begun as there are to be."""
     optuna = require_extra("optuna", "search")
-    study = _open(job, worker)
-
-    def run(trial: Any) -> float:
-        parameters = {name: _suggest(trial, name, kind) for name, kind in job.space.items()}
-
-        def report(epoch: int, value: float) -> None:
-            trial.report(value, epoch)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-
-        return job.objective(parameters, report)
-
-    def tell(study: Any, trial: Any) -> None:
+    states, study = optuna.trial.TrialState, _open(job, worker)
+    parent = multiprocessing.parent_process()
+    # A worker whose search was killed is nobody's.
+    while parent is None or parent.is_alive():
+        trial = study.ask()
+        begun = [
+            other for other in study.get_trials(deepcopy=False)
+            if other.number < trial.number and other.state != states.FAIL
+        ]  # fmt: skip
+        if len(begun) >= job.trials:
+            study.tell(trial, state=states.FAIL)
+            return
+        try:
+            with threads(1):
+                value = _run(job, trial)
+        except optuna.TrialPruned:
+            study.tell(trial, state=states.PRUNED)
+        except Exception:
+            study.tell(trial, state=states.FAIL)
+            raise
+        else:
+            study.tell(trial, value)
         if progress is not None:
             progress(_finished(study))
 
-    while _finished(study) < job.trials:
-        with threads(1):
-            study.optimize(run, n_trials=1, callbacks=[tell])
+
+def _run(job: _Job, trial: Any) -> float:
+    """The objective's value for parameters that are drawn."""
+    optuna = require_extra("optuna", "search")
+    parameters = {name: _suggest(trial, name, kind) for name, kind in job.space.items()}
+
+    def report(epoch: int, value: float) -> None:
+        trial.report(value, epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    return job.objective(parameters, report)
 
 
 def _suggest(trial: Any, name: str, kind: LogUniform | Choice) -> Any:

@@ -79,14 +79,15 @@ def test_curves_begin_before_training_and_end_after_it():
     x = np.random.default_rng(0).random((60, 4)).astype(np.float32)
     t = (x[:, 0] > 0.5).astype(np.int64)
     curve = follow(Setup(data="digits"), Sequential(Dense(2)), SGD(1.0), (x, t), (x, t), epochs=3)
-    assert len(curve.train) == len(curve.test) == len(curve.loss) == 4
+    assert [len(values) for values in curve] == [4] * 4
     assert np.isnan(curve.loss[0]) and curve.gap == 0
+    assert curve.test_loss[-1] < curve.test_loss[0]
     assert [row["epoch"] for row in curve.rows(seed=1)] == [0, 1, 2, 3]
 
 
 def test_words_for_several_seeds():
     assert percent([0.5, 0.7]) == "60.0 % (50.0 to 70.0)"
-    assert Curve([0.9], [0.75], [0.1]).gap == pytest.approx(0.15)
+    assert Curve([0.9], [0.75], [0.1], [0.8]).gap == pytest.approx(0.15)
 
 
 def test_a_network_that_overflows_is_one_that_does_not_learn(monkeypatch):
@@ -117,7 +118,10 @@ def test_the_two_layer_log_has_seventeen_lines():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["two-layer", "overfit", "weight-decay"])
+@pytest.mark.parametrize(
+    "name",
+    ["two-layer", "overfit", "weight-decay", "dropout", "batch-norm", "optimizers", "lbfgs"],
+)
 def test_claims_hold_on_mnist(name):
     """Statistical, over three seeds; the bands are the experiments' own."""
     from fastscratch.data import load_mnist

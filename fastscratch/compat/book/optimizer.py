@@ -44,8 +44,6 @@ class SGD:
 class Momentum:
     """``v = momentum*v - lr*grad; w += v``. Attribute ``v``: a dictionary, or None at first."""
 
-    _look_ahead = False
-
     def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
         self.lr = lr
         self.momentum = momentum
@@ -53,22 +51,19 @@ class Momentum:
 
     def update(self, params: Dictionary, grads: Dictionary) -> None:
         self.v = _state(self.v, params)
-        # Nesterov's form takes the velocity's share of the next step at once, and the gradient's.
-        step = self.momentum if self._look_ahead else 1.0
         for key in params:
             grad = grads[key]
             if _fits(params[key], grad, self.v[key]):
-                ops.momentum_update(
-                    params[key], self.v[key], grad, momentum=self.momentum, gain=-self.lr, step=step
-                )
-                if self._look_ahead:
-                    ops.sgd_update(params[key], grad, lr=self.lr)
-                continue
-            self.v[key] = self.momentum * self.v[key] - self.lr * grad
-            change = self.v[key]
-            if self._look_ahead:
-                change = self.momentum * change - self.lr * grad
-            _subtract(params, key, -change)
+                self._operation(params[key], self.v[key], grad)
+            else:
+                self.v[key] = self.momentum * self.v[key] - self.lr * grad
+                _subtract(params, key, -self._change(self.v[key], grad))
+
+    def _operation(self, value: Array, velocity: Array, grad: Array) -> None:
+        ops.momentum_update(value, velocity, grad, momentum=self.momentum, gain=-self.lr, step=1.0)
+
+    def _change(self, velocity: Any, grad: Any) -> Any:
+        return velocity
 
 
 class Nesterov(Momentum):
@@ -85,7 +80,11 @@ class Nesterov(Momentum):
     array([0.85])
     """
 
-    _look_ahead = True
+    def _operation(self, value: Array, velocity: Array, grad: Array) -> None:
+        ops.nesterov_update(value, velocity, grad, momentum=self.momentum, gain=-self.lr, step=1.0)
+
+    def _change(self, velocity: Any, grad: Any) -> Any:
+        return self.momentum * velocity - self.lr * grad
 
 
 class AdaGrad:
@@ -98,8 +97,15 @@ class AdaGrad:
     def update(self, params: Dictionary, grads: Dictionary) -> None:
         self.h = _state(self.h, params)
         for key in params:
-            self.h[key] = self._accumulate(self.h[key], grads[key])
-            _subtract(params, key, self.lr * grads[key] / (np.sqrt(self.h[key]) + EPS))
+            grad = grads[key]
+            if _fits(params[key], grad, self.h[key]):
+                self._operation(params[key], self.h[key], grad)
+            else:
+                self.h[key] = self._accumulate(self.h[key], grad)
+                _subtract(params, key, self.lr * grad / (np.sqrt(self.h[key]) + EPS))
+
+    def _operation(self, value: Array, h: Array, grad: Array) -> None:
+        ops.adagrad_update(value, h, grad, lr=self.lr, eps=EPS)
 
     def _accumulate(self, h: Array, grad: Any) -> Any:
         return h + grad * grad
@@ -111,6 +117,9 @@ class RMSprop(AdaGrad):
     def __init__(self, lr: float = 0.01, decay_rate: float = 0.99) -> None:
         super().__init__(lr)
         self.decay_rate = decay_rate
+
+    def _operation(self, value: Array, h: Array, grad: Array) -> None:
+        ops.rmsprop_update(value, h, grad, lr=self.lr, rho=self.decay_rate, eps=EPS)
 
     def _accumulate(self, h: Array, grad: Any) -> Any:
         return self.decay_rate * h + (1 - self.decay_rate) * grad * grad
