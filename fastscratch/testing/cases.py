@@ -45,7 +45,7 @@ CONV_CASES = {
     "pointwise_columns_strided": "n1c43h5w7:oc44k1s2",
     "pointwise_columns_grouped": "n2c86h3w4:oc86k1p1g2",
     "pointwise_columns_batch": "n2c44h9w11:oc45k1s2",
-    "pointwise_columns_uneven": "n3c43h7w40:oc46k1s2x3p1x0floor",
+    "pointwise_columns_uneven": "n2c43h7w40:oc46k1s2x3p1x0floor",
     "pointwise_strided": "n1c3h5w7:oc4k1s2",
     "pointwise_padded": "n1c3h5w6:oc4k1s4x1p2x1",
     "first_layer": "n2c1h10w10:oc6k5",
