@@ -63,7 +63,7 @@ CONV_CASES = {
     "many_channels": "n1c70h4w5:oc40k3p1",
     "one_filter": "n2c6h7w7:oc1k3p1",
     "few_filters_valid": "n2c9h8w21:oc5k3",
-    "few_filters_chunks": "n1c40h6w19:oc3k3p1",
+    "few_filters_chunks": "n1c36h5w19:oc3k3p1",
     "few_filters_deep": "n1c70h5w9:oc3k3p1",
     "short_rows": "n5c3h4w5:oc4k3p1",
     "pixel_tail": "n1c4h3w29:oc17k3p1",
