@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memset
 
 from geometry cimport part_start
 from product cimport Product, multiply, plan
-from tile cimport dot, real
+from tile cimport dot, four_dots, real
 
 from fastscratch.kernels.cython_ext.scratch import Scratch
 
@@ -15,7 +15,7 @@ cnp.import_array()
 
 cdef enum:
     FEW_ROWS = 3  # up to here B is read once, unpacked
-    LEAST_DOT = 64  # terms of a sum along a row of the weights: shorter ones are slow to finish
+    LEAST_DOT = 12  # terms of a sum along a row of the weights, per example: finishing takes long
     LEAST_SUMS = 32  # of a row of y, added up as they lie; with 14, 0.4 of the speed
     LEAST_PRODUCTS = 64  # of a row of dw; with 30, 0.4 of the speed
     BYTES_PER_PART = 256 << 10  # of weights, that take longer to read than a thread to wake
@@ -104,26 +104,28 @@ cdef void backward_input(
     p.M, p.N, p.K = M, N, K
     p.a, p.a_step, p.side_by_side = dout, K, False
     p.b, p.b_transposed = weight, True
-    if M <= FEW_ROWS and K >= LEAST_DOT:
+    if M <= FEW_ROWS and K >= M * LEAST_DOT:
         if parts == 1:  # a region of one thread takes a microsecond all the same
-            few_rows_backward_input(dout, weight, dx, M, N, K, 0, N)
+            few_rows_backward_input(dout, weight, dx, M, N, K, 0, 1)
             return
         for part in prange(parts, nogil=True, schedule="static", num_threads=parts):
-            few_rows_backward_input(
-                dout, weight, dx, M, N, K, part_start(part, parts, N),
-                part_start(part + 1, parts, N),
-            )
+            few_rows_backward_input(dout, weight, dx, M, N, K, part, parts)
     else:
         run(&p, <const real*> NULL, dx, num_threads)
 
 
 cdef void few_rows_backward_input(
     const real* dout, const real* weight, real* dx,
-    Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, Py_ssize_t begin, Py_ssize_t end,
+    Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, int part, int parts,
 ) noexcept nogil:
-    """Some columns of dx = dout @ weight.T, one row of the weights after the other."""
-    cdef Py_ssize_t m, n
-    for n in range(begin, end):
+    """One part of the columns of dx = dout @ weight.T, from four rows of the weights at a time."""
+    cdef Py_ssize_t m, n, four
+    for four in range(part_start(part, parts, N // 4), part_start(part + 1, parts, N // 4)):
+        for m in range(M):
+            four_dots(dout + m * K, weight + 4 * four * K, K, K, dx + m * N + 4 * four)
+    if part + 1 < parts:
+        return
+    for n in range(N // 4 * 4, N):
         for m in range(M):
             dx[m * N + n] = dot(dout + m * K, weight + n * K, K)
 

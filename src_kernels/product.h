@@ -69,14 +69,14 @@ TILE_FUNCTION void X(pack_tile)(REAL *packed, const REAL *a, ptrdiff_t a_step, i
 /* out[r, :] = init[r, :] + sum_k a[r, k] * b[k, :]
 
    for `rows` rows and `vectors` (1 to 3) vectors of columns, of which `width` columns exist in init and
-   out; b has them all, packed. a[r, k] is a[k*a_step + r] if side_by_side, else a[r*a_step + k].
+   out; b has them all. a[r, k] is a[k*a_step + r] if side_by_side, else a[r*a_step + k].
 
    Unrolled, a step of k is its multiply-adds and loads alone: a tenth faster, and a fifth where another
    program has the other half of the core. */
 TILE_INLINE void X(product_body)(const int rows, const int vectors, const int side_by_side,
                                  const REAL *restrict a, ptrdiff_t a_step, ptrdiff_t depth,
-                                 const REAL *restrict b, const REAL *init, ptrdiff_t init_step,
-                                 REAL *out, ptrdiff_t out_step, ptrdiff_t width)
+                                 const REAL *restrict b, ptrdiff_t b_step, const REAL *init,
+                                 ptrdiff_t init_step, REAL *out, ptrdiff_t out_step, ptrdiff_t width)
 {
     X(vec) acc[TILE_ROWS][3];
 #pragma GCC unroll 16
@@ -114,7 +114,7 @@ TILE_INLINE void X(product_body)(const int rows, const int vectors, const int si
                 acc[r][v] += value * column[v];
         }
         a += side_by_side ? a_step : 1;
-        b += vectors * LANES;
+        b += b_step;
     }
     if (width == vectors * LANES) {
 #pragma GCC unroll 16
@@ -135,12 +135,14 @@ TILE_INLINE void X(product_body)(const int rows, const int vectors, const int si
 }
 
 #define PRODUCT_ARGUMENTS a, a_step, depth, b, init, init_step, out, out_step, width
+#define PACKED_ARGUMENTS(vectors) \
+    a, a_step, depth, b, (vectors) * LANES, init, init_step, out, out_step, width
 #define PRODUCT_CASE(rows, vectors)                                                                 \
     case (rows) * 4 + (vectors):                                                                    \
         if (side_by_side)                                                                           \
-            X(product_body)(rows, vectors, 1, PRODUCT_ARGUMENTS);                                   \
+            X(product_body)(rows, vectors, 1, PACKED_ARGUMENTS(vectors));                                  \
         else                                                                                        \
-            X(product_body)(rows, vectors, 0, PRODUCT_ARGUMENTS);                                   \
+            X(product_body)(rows, vectors, 0, PACKED_ARGUMENTS(vectors));                                  \
         break
 #define PRODUCT_PAIR(rows)                                                                          \
     PRODUCT_CASE(rows, 1);                                                                          \
@@ -187,6 +189,42 @@ TILE_FUNCTION void X(product_tile)(int rows, int vectors, int side_by_side, cons
 #endif
     }
 }
+
+/* out[r, j] = init[r, j] + sum_k a[k*a_step + r] * b[k*b_step + j]
+
+   for a few columns (at most FEW_COLUMNS) and three vectors of rows or more. Along so few columns most of
+   a vector would be empty; here the vectors lie along the rows. The last three overlap those before. */
+TILE_FUNCTION void X(few_columns)(int cols, ptrdiff_t rows, const REAL *a, ptrdiff_t a_step, ptrdiff_t depth,
+                                  const REAL *b, ptrdiff_t b_step, const REAL *init, ptrdiff_t init_step,
+                                  REAL *out, ptrdiff_t out_step)
+{
+    static const REAL zeros[3 * LANES];
+    REAL sums[FEW_COLUMNS * 3 * LANES];
+    for (ptrdiff_t done = 0, first; done < rows; done = first + 3 * LANES) {
+        first = done + 3 * LANES <= rows ? done : rows - 3 * LANES;
+        switch (cols) {
+#define FEW_CASE(cols)                                                                              \
+    case cols:                                                                                      \
+        X(product_body)(cols, 3, 1, b, b_step, depth, a + first, a_step, zeros, 0, sums, 3 * LANES, \
+                        3 * LANES);                                                                 \
+        break
+            FEW_CASE(1);
+            FEW_CASE(2);
+            FEW_CASE(3);
+#if FEW_COLUMNS > 3
+            FEW_CASE(4);
+            FEW_CASE(5);
+            FEW_CASE(6);
+            FEW_CASE(7);
+#endif
+        }
+#undef FEW_CASE
+        for (ptrdiff_t r = done; r < first + 3 * LANES; r++)
+            for (int j = 0; j < cols; j++)
+                out[r * out_step + j] = init[r * init_step + j] + sums[j * 3 * LANES + r - first];
+    }
+}
+#undef PACKED_ARGUMENTS
 #undef PRODUCT_CASE
 #undef PRODUCT_PAIR
 #undef PRODUCT_TRIPLE

@@ -6,6 +6,7 @@ cdef extern from "tile.h" nogil:
         TILE_ROWS
         ADDRESSED_ROWS
         WIDE_ROWS
+        FEW_COLUMNS
     bint CHECKED
     void CHECK(bint condition)
     void tile_f32(int, int, const float*, const Py_ssize_t*, const Py_ssize_t*, Py_ssize_t,
@@ -16,6 +17,10 @@ cdef extern from "tile.h" nogil:
                           const float*, Py_ssize_t, float*, Py_ssize_t, Py_ssize_t)
     void product_tile_f64(int, int, int, const double*, Py_ssize_t, Py_ssize_t, const double*,
                           const double*, Py_ssize_t, double*, Py_ssize_t, Py_ssize_t)
+    void few_columns_f32(int, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, const float*,
+                         Py_ssize_t, const float*, Py_ssize_t, float*, Py_ssize_t)
+    void few_columns_f64(int, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, const double*,
+                         Py_ssize_t, const double*, Py_ssize_t, double*, Py_ssize_t)
     void gather_columns_f32(int, int, float*, Py_ssize_t, const float*, const Py_ssize_t*,
                             Py_ssize_t, const Py_ssize_t*, const Py_ssize_t*)
     void gather_columns_f64(int, int, double*, Py_ssize_t, const double*, const Py_ssize_t*,
@@ -48,6 +53,8 @@ cdef extern from "tile.h" nogil:
     double sum_rows_f64(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t)
     void add_columns_f32(const float*, Py_ssize_t, float*)
     void add_columns_f64(const double*, Py_ssize_t, double*)
+    void four_dots_f32(const float*, const float*, Py_ssize_t, Py_ssize_t, float*)
+    void four_dots_f64(const double*, const double*, Py_ssize_t, Py_ssize_t, double*)
     float dot_f32(const float*, const float*, Py_ssize_t)
     double dot_f64(const double*, const double*, Py_ssize_t)
     void pack_rows_f32(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t)
@@ -91,6 +98,20 @@ cdef inline void product_tile(
     else:
         product_tile_f64(<int> rows, <int> vectors, side_by_side, a, a_step, depth, b,
                          init, init_step, out, out_step, width)
+
+
+cdef inline void few_columns(
+    Py_ssize_t cols, Py_ssize_t rows, const real* a, Py_ssize_t a_step, Py_ssize_t depth,
+    const real* b, Py_ssize_t b_step, const real* init, Py_ssize_t init_step,
+    real* out, Py_ssize_t out_step,
+) noexcept nogil:
+    """out[r, :cols] = init[r, :cols] + sum_k a[k, r] * b[k, :cols]"""
+    if real is float:
+        few_columns_f32(<int> cols, rows, a, a_step, depth, b, b_step, init, init_step,
+                        out, out_step)
+    else:
+        few_columns_f64(<int> cols, rows, a, a_step, depth, b, b_step, init, init_step,
+                        out, out_step)
 
 
 cdef inline void gather_columns(
@@ -191,6 +212,16 @@ cdef inline real dot(const real* a, const real* b, Py_ssize_t depth) noexcept no
         return dot_f32(a, b, depth)
     else:
         return dot_f64(a, b, depth)
+
+
+cdef inline void four_dots(
+    const real* a, const real* b, Py_ssize_t b_step, Py_ssize_t depth, real* sums
+) noexcept nogil:
+    """sums[r] = sum_k a[k] * b[r*b_step + k], for four rows"""
+    if real is float:
+        four_dots_f32(a, b, b_step, depth, sums)
+    else:
+        four_dots_f64(a, b, b_step, depth, sums)
 
 
 cdef inline void transpose(

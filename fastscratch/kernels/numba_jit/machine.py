@@ -55,5 +55,8 @@ ADDRESSED_ROWS = min(9, ROWS)
 Backward weight, whose rows lie anywhere, takes 0.8 to 0.95 of the time with nine of them.
 """
 
+FEW_COLUMNS = ROWS // 2
+"""The most columns of a product whose vectors lie along the rows instead, three for each column."""
+
 TRIPLE_ROWS = 9 if VECTOR_BYTES == 64 else 4
 """The same with three vectors each: for the last of an odd number of them."""

@@ -12,6 +12,7 @@ tile. It runs ::
         for each group of panels    packed together, so that the tile reads B in one stream
             for each part of the rows       whose part of A stays in L2 beside the group
                 for each panel, for each tile
+        the few last columns        if they fill little of a vector, and rows of A lie side by side
 
 Nothing is shared between jobs. How many there are depends on the number of workers; the order of
 the sum over k, and so every bit of the result, on the shape alone. Products of few rows are in
@@ -33,8 +34,8 @@ from fastscratch.kernels.numba_jit.compile import (
     usable_workers,
 )
 from fastscratch.kernels.numba_jit.lines import get, put
-from fastscratch.kernels.numba_jit.machine import ROWS, TRIPLE_ROWS
-from fastscratch.kernels.numba_jit.product_tile import product_tile
+from fastscratch.kernels.numba_jit.machine import FEW_COLUMNS, ROWS, TRIPLE_ROWS
+from fastscratch.kernels.numba_jit.product_tile import few_columns, product_tile
 from fastscratch.kernels.numba_jit.scratch import Scratch
 from fastscratch.kernels.numba_jit.vectors import (
     copy_line,
@@ -65,6 +66,9 @@ SLACK = 16
 COLUMNS_PER_COPY = 24
 """Vectors of B that make a copy of A worth its while."""
 
+COLUMNS_BESIDE_FEW = 12
+"""Vectors of B beside which a few columns more are little."""
+
 STEPS_PER_COPY = 8
 """Steps of k: what is read stays in few pages, what is written in few lines."""
 
@@ -89,6 +93,8 @@ class Extents(NamedTuple):
     has_bias: int
     panels: int
     """Of two vectors; the last has one to three."""
+    few: int
+    """Last columns, whose vectors lie along the rows: 1.1 times as fast with N = 100."""
     blocks: int
     shares: int
     """Jobs: blocks of rows, and shares of the panels."""
@@ -140,11 +146,22 @@ def _plan(
     # of k is a page of its own, too, and a copy pays once there are panels enough.
     copied = vectors > 2 and max(a_row, a_k) * dtype.itemsize % 512 == 0
     copied = copied or (side_by_side and vectors >= COLUMNS_PER_COPY)
-    # The copy of rows side by side has the pairs' tiles; else an odd vector makes a triple.
-    panels = max(-(-vectors // 2) if copied and side_by_side else vectors // 2, 1)
+    few = N % side if side_by_side and side <= N <= COLUMNS_BESIDE_FEW * side else 0
+    if few > min(FEW_COLUMNS, side // 2):
+        few = 0
+
+    def panels_of(few: int) -> int:
+        # The copy of rows side by side has the pairs' tiles; else an odd vector makes a triple.
+        vectors = -(-(N - few) // side)
+        return max(-(-vectors // 2) if copied and side_by_side else vectors // 2, 1)
+
     chunks = max(-(-K // CHUNK), 1)
     chunk = -(-K // chunks)
-    blocks, shares = _jobs(M, N, panels, copied, workers)
+    blocks, shares = _jobs(M, N, panels_of(few), copied, workers)
+    if few and M // blocks < 3 * side:
+        few = 0
+        blocks, shares = _jobs(M, N, panels_of(few), copied, workers)
+    panels = panels_of(few)
     rows = -(-M // blocks)
     group = max(BYTES_OF_B // max(chunk * 2 * side * dtype.itemsize, 1), 1)
     group = min(-(-panels // shares), group)
@@ -152,12 +169,12 @@ def _plan(
     if copied:
         copy_size = chunk * -(-rows // ROWS) * ROWS if side_by_side else (chunk + SLACK) * rows
     extents = Extents(
-        M, K, N, a_row, a_k, int(b_transposed), int(has_bias), panels, blocks, shares, group,
+        M, K, N, a_row, a_k, int(b_transposed), int(has_bias), panels, few, blocks, shares, group,
         chunks, chunk, max(BYTES_OF_A // max(chunk * dtype.itemsize, 1) // ROWS, 1) * ROWS,
         int(copied),
     )  # fmt: skip
     packed_size, edge_size = chunk * (2 * group + 1) * side, ROWS * 3 * side
-    start_size = (2 * panels + 1) * side
+    start_size = (2 * panels + 2) * side  # panels, the odd vector, and a few columns
     sizes = workers * packed_size, workers * copy_size, workers * edge_size, workers * start_size
     return Plan(Constants(extents), sizes)
 
@@ -304,7 +321,7 @@ def _job(
         for group in range(groups):
             first = begin + (end - begin) * group // groups
             stop = begin + (end - begin) * (group + 1) // groups
-            n_stop = e.N if stop == e.panels else stop * panel
+            n_stop = e.N - e.few if stop == e.panels else stop * panel
             width = n_stop - first * panel
             _pack(b, packed, packed_start, first * panel, width, stop - first, k, depth, e)
             for part in range(parts):
@@ -335,6 +352,34 @@ def _job(
                             out, target, e.N, edge, edge_start,
                         )  # fmt: skip
                         m += tile_rows
+        if e.few > 0 and share == e.shares - 1:
+            n, m_start = e.N - e.few, m_first + k * e.a_k
+            _few_columns(
+                a, m_start, rows, depth, b, k * e.N + n, chunk == 0, start, start_start + n,
+                out, m_first * e.N + n, edge, edge_start, e,
+            )  # fmt: skip
+
+
+@inner
+def _few_columns(
+    a: Array, a_start: int, rows: int, depth: int, b: Array, b_start: int,
+    first: bool, start: Array, start_start: int, out: Array, out_start: int,
+    sums: Array, sums_start: int, e: Extents,
+) -> None:  # fmt: skip
+    """Add one chunk of the sum to the few last columns of a block of rows."""
+    width = 3 * lanes(a)
+    done = 0
+    while done < rows:
+        m = min(done, rows - width)  # the last vectors overlap those before
+        few_columns(
+            e.few, a, a_start + m, e.a_k, depth, b, b_start, e.N, sums, sums_start
+        )  # fmt: skip
+        for r in range(done - m, width):
+            target = out_start + (m + r) * e.N
+            for j in range(e.few):
+                before = get(start, start_start + j) if first else get(out, target + j)
+                put(out, target + j, before + get(sums, sums_start + j * width + r))
+        done = m + width
 
 
 @driver

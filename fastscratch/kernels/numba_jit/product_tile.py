@@ -6,11 +6,18 @@ they is loaded.
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 
 from fastscratch.kernels.numba_jit.compile import JIT, intrinsic
-from fastscratch.kernels.numba_jit.machine import FUSED, ROWS, TRIPLE_ROWS, VECTOR_BYTES
+from fastscratch.kernels.numba_jit.machine import (
+    FEW_COLUMNS,
+    FUSED,
+    ROWS,
+    TRIPLE_ROWS,
+    VECTOR_BYTES,
+)
 from fastscratch.kernels.numba_jit.vectors import Emitter, lanes_of, pointers, repeat, switch
 from fastscratch.types import Array
 
@@ -85,12 +92,46 @@ def make_product_tile(vector_bytes: int, rows_max: int, triple_max: int, fused: 
     return product_tile
 
 
+def make_few_columns(vector_bytes: int, most: int, fused: bool) -> Any:
+    """``few_columns`` for vectors of a width, and for at most so many columns."""
+
+    @intrinsic
+    def few_columns(  # type: ignore[no-untyped-def]
+        context, columns, a, a_start, a_step, depth, b, b_start, b_step, sums, sums_start
+    ):
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            columns, a, a_start, a_step, depth, b, b_start, b_step, sums, sums_start = arguments
+            pointer = pointers(context, builder, signature)
+            a = builder.gep(pointer(1, a), [a_start])
+            b = builder.gep(pointer(5, b), [b_start])
+            out = builder.gep(pointer(8, sums), [sums_start])
+            emitter = Emitter(builder, signature.args[1].dtype, vector_bytes, fused)
+
+            def emit(columns: int) -> None:
+                sums = _sums(emitter, columns, 3, 1, b, _INT(1), b_step, depth, a, a_step)
+                for i in range(3 * columns):
+                    emitter.store(sums[i // 3][i % 3], out, i)
+
+            switch(builder, columns, range(1, most + 1), emit)
+            return context.get_dummy_value()
+
+        arguments = columns, a, a_start, a_step, depth, b, b_start, b_step, sums, sums_start
+        return types.void(*arguments), generate
+
+    return few_columns
+
+
 def _sums(
     emitter: Emitter, rows: int, vectors: int, steps: int, a: Any, a_row: Any, a_k: Any, depth: Any,
-    b: Any,
+    b: Any, b_k: Any = None,
 ) -> list[list[Any]]:  # fmt: skip
-    """Emit the loop over k, so many steps a turn, and one over the steps that are left."""
+    """Emit the loop over k, so many steps a turn, and one over the steps that are left.
+
+    Without a step from one row of b to the next, it is packed.
+    """
     builder = emitter.builder
+    b_k = b_k or _INT(vectors * emitter.lanes)
+    b_multiple = emitter.multiples(b_k, steps)
     row_multiple = emitter.multiples(a_row, rows)
     k_multiple = emitter.multiples(a_k, steps)
 
@@ -98,14 +139,14 @@ def _sums(
         def body(carried: list[Any]) -> list[Any]:
             a, b, *sums = carried
             for k in range(steps):
-                columns = [emitter.load(b, k * vectors + v) for v in range(vectors)]
+                columns = [emitter.load(b_multiple(b, k), v) for v in range(vectors)]
                 for r in range(rows):
                     factor = emitter.broadcast(k_multiple(row_multiple(a, r), k))
                     for v in range(vectors):
                         i = r * vectors + v
                         sums[i] = emitter.multiply_add(factor, columns[v], sums[i])
             a = builder.gep(a, [builder.mul(a_k, _INT(steps))])
-            b = builder.gep(b, [_INT(steps * vectors * emitter.lanes)])
+            b = builder.gep(b, [builder.mul(b_k, _INT(steps))])
             # Else LLVM makes each address of the one before: a chain as long as the sums take.
             return [emitter.opaque(a), b, *sums]
 
@@ -137,7 +178,22 @@ def plain_product_tile(
         out[out_start + r * out_row :][:width] = total
 
 
+def plain_few_columns(
+    columns: int, a: Array, a_start: int, a_step: int, depth: int,
+    b: Array, b_start: int, b_step: int, sums: Array, sums_start: int,
+) -> None:  # fmt: skip
+    """sums[n, :] = sum over k of a[k, :]*b[k, n], for three vectors of a."""
+    width = 3 * lanes_of(a)
+    for n in range(columns):
+        total = np.zeros(width, a.dtype)
+        for k in range(depth):
+            total += a[a_start + k * a_step :][:width] * b[b_start + k * b_step + n]
+        sums[sums_start + n * width :][:width] = total
+
+
 if JIT:
+    few_columns = make_few_columns(VECTOR_BYTES, FEW_COLUMNS, FUSED)
     product_tile = make_product_tile(VECTOR_BYTES, ROWS, TRIPLE_ROWS, FUSED)
 else:
+    few_columns = plain_few_columns
     product_tile = plain_product_tile

@@ -26,7 +26,13 @@ WINDOWS = (
     *(f"n1c{c}h1w{w}:oc43k1" for c, w in ((3, 31), (3, 32), (5, 65), (300, 261), (70, 1100))),
     "n2c4h9w11:oc50k1s2floor",
 )
-DENSE = ("n1i784:o100", "n2i37:o5", "n15i1030:o67", "n130i513:o290", "n3i33:o1100")
+DENSE = (
+    *("n1i784:o100", "n2i37:o5", "n15i1030:o67", "n130i513:o290", "n3i33:o1100"),
+    # gradients of few rows, from four rows of weights at a time and what is left
+    *("n1i3:o16", "n2i7:o41", "n3i9:o67", "n1i1030:o513"),
+    # gradients of weights whose last columns are few, in one and in several chunks of the sum
+    *("n7i197:o34", "n33i211:o23", "n530i213:o21", "n1030i193:o71"),
+)
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])

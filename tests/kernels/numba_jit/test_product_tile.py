@@ -48,6 +48,29 @@ def test_product_tile(width, dtype, monkeypatch):
                 np.testing.assert_array_equal(out, ref)
 
 
+@pytest.mark.parametrize("width", [(16, 3), (32, 3), (64, 7)], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_few_columns(width, dtype, monkeypatch):
+    vector_bytes, most = width
+    monkeypatch.setattr(vectors, "VECTOR_BYTES", vector_bytes)
+    tile = product_tile.make_few_columns(vector_bytes, most, fused=vector_bytes > 16)
+
+    @numba.njit
+    def run(columns, a, a_step, depth, b, b_step, sums):
+        tile(columns, a, 3, a_step, depth, b, 5, b_step, sums, 2)
+
+    rng = np.random.default_rng(0)
+    side = vector_bytes // np.dtype(dtype).itemsize
+    a, b = (rng.integers(-4, 5, 2000).astype(dtype) for _ in range(2))
+    for columns in range(1, most + 1):
+        for depth, a_step, b_step in [(0, 9, 9), (1, 3 * side, 7), (21, 3 * side + 5, 33)]:
+            ref = np.full(2 + 3 * side * columns + 1, 77, dtype)
+            out = ref.copy()
+            run(columns, a, a_step, depth, b, b_step, out)
+            product_tile.plain_few_columns(columns, a, 3, a_step, depth, b, 5, b_step, ref, 2)
+            np.testing.assert_array_equal(out, ref)
+
+
 def test_the_loop_holds_its_sums_in_registers():
     """Each row adds two or three fused multiply-adds of full width; none goes through memory."""
     if not machine.FUSED:
