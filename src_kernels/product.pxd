@@ -10,7 +10,7 @@ loops, from the outermost:
         for each group of panels      packed together, so that the tile reads B in one stream
             for each tile of rows         whose part of A stays in L1
                 for each panel            which comes from L2, while rows of C are written in runs
-        the few last columns          if they fill little of a vector, and rows of A lie side by side
+        the few last columns          if they fill little of a vector, and A has rows side by side
 
 Nothing is shared between jobs. How many there are depends on the number of threads; the order of
 the sum over k, and so every bit of the result, on the shape alone.
