@@ -69,6 +69,8 @@ class Trainer:
         Of the present or last run.
     progress : Progress
         Where it is.
+    steps : int
+        Updates that it has if nothing ends it early.
     stopped : str
         Why it ends before its last epoch, if it does.
     base_lr : float
@@ -126,6 +128,7 @@ class Trainer:
         self.progress_bar = progress_bar
         self.history = History()
         self.progress = Progress()
+        self.steps = 0
         self.stopped = ""
         self._flat: Any = None
         self.base_lr = float(optimizer.lr)
@@ -178,6 +181,7 @@ class Trainer:
             if samples != targets or samples == 0:
                 raise ShapeError(f"fit: validation has {samples} samples and {targets} targets")
         batches = Batches(x, t, self.batch_size, seed=self.seed, drop_last=self.drop_last)
+        self.steps = epochs * batches.count
         if not self.model.built:
             self.model.build(x.shape[1:], x.dtype)
         if self.optimizer.full_batch:
