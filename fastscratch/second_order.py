@@ -30,7 +30,8 @@ class LBFGS(Optimizer):
     estimate of the inverse Hessian, comes from the last few differences of parameters and
     gradients. Train with ``Trainer(..., batch_size=len(x))``: the gradients of two mini-batches
     differ by their samples, and their difference says nothing about curvature. For the same reason
-    the network should draw nothing at random.
+    the trainer refuses a network that draws at random while training (`Dropout`, `DropConnect`,
+    `FractionalMaxPool2d`, `Residual` with a survival below 1).
 
     Source: Nocedal and Wright, "Numerical optimization", 2006, algorithms 7.4, 3.5 and 3.6.
 

@@ -7,7 +7,17 @@ import pytest
 
 from fastscratch.data import load_digits
 from fastscratch.errors import ArgumentError, TrainingError
-from fastscratch.layers import Dense, Sequential, Tanh
+from fastscratch.layers import (
+    BatchNorm,
+    Dense,
+    DropConnect,
+    Dropout,
+    Flatten,
+    FractionalMaxPool2d,
+    Residual,
+    Sequential,
+    Tanh,
+)
 from fastscratch.losses import SoftmaxCrossEntropy
 from fastscratch.optimizers import FlatParameters
 from fastscratch.second_order import LBFGS, line_search, newton_path, two_loop
@@ -129,6 +139,33 @@ def test_a_network_learns_in_full_batches():
 def test_mini_batches_are_refused_with_the_reason(batch_size, options):
     with pytest.raises(ArgumentError, match=r"LBFGS .*curvature is noise.*batch_size=len\(x\)"):
         trainer(network(), batch_size=batch_size, **options).fit(X, T, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "named"),
+    [
+        (Dropout(0.2), "Dropout 'drawing'"),
+        (DropConnect(8, 0.2), "DropConnect 'drawing'"),
+        (Residual(Tanh(), survival=0.8), "Residual 'drawing'"),
+        (FractionalMaxPool2d(1.5), "FractionalMaxPool2d 'drawing'"),
+        (FractionalMaxPool2d(1.5, method="random"), "FractionalMaxPool2d 'drawing'"),
+        (Sequential(("inside", Dropout(0.5)), Tanh()), "Dropout 'drawing.inside'"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else value.split()[0],
+)
+def test_a_network_that_draws_at_random_is_refused_with_the_reason(layer, named):
+    model = Sequential(("drawing", layer), Flatten(), ("b", Dense(10)))
+    x = X.reshape(-1, 1, 8, 8)[:50] if "Fractional" in named else X[:50]
+    with pytest.raises(ArgumentError, match=rf"LBFGS .*at random.*{named}.*curvature is noise"):
+        trainer(model, batch_size=50).fit(x, T[:50], epochs=1)
+
+
+@pytest.mark.parametrize(
+    "layer", [Dropout(0), DropConnect(8, 0), Residual(Tanh()), BatchNorm()], ids=repr
+)
+def test_what_could_draw_and_does_not_is_trained(layer):
+    losses = trainer(Sequential(layer, Dense(10))).fit(X, T, epochs=3)["train_loss"]
+    assert losses[2] < losses[0]
 
 
 def test_weight_decay_is_part_of_what_is_minimised():

@@ -25,6 +25,7 @@ from fastscratch.layers import (
     Softmax,
     Tanh,
 )
+from fastscratch.second_order import newton_path
 from fastscratch.training import Callback, Trainer, evaluate
 from fastscratch.training.batches import Batches
 
@@ -50,13 +51,14 @@ def test_sigmoid_softmax_and_elu_overflow(backend):
     x = np.array([[-1e30, -800.0, 800.0, 1e30]], np.float32)
     assert ops.sigmoid_forward(x, backend=backend).tolist() == [[0, 0, 1, 1]]
     assert ops.elu_forward(x, backend=backend).tolist() == [[-1, -1, 800, float(x[0, 3])]]
-    _, values = ops.softmax_cross_entropy_forward(x, np.array([3]), backend=backend)
-    assert values.tolist() == [0]
+    for own, loss in ((3, 0), (0, 2 * float(x[0, 3]))):  # a probability of 0 has a logarithm, too
+        _, values = ops.softmax_cross_entropy_forward(x, np.array([own]), backend=backend)
+        assert values.tolist() == [loss]
     assert Softmax().forward(x).tolist() == [[0, 0, 0, 1]]
 
 
 def test_softmax_is_taken_over_the_whole_batch():
-    x = np.array([[1.0, 2.0], [101.0, 102.0]])
+    x = np.array([[1.0, 2.0], [1001.0, 1002.0]])  # a maximum in common would leave 0 of the first
     np.testing.assert_allclose(Softmax().forward(x).sum(axis=1), 1)
     np.testing.assert_allclose(Softmax().forward(x)[0], Softmax().forward(x)[1])
 
@@ -68,9 +70,11 @@ def test_the_cross_entropy_of_a_batch_is_a_sum():
 
 
 def test_one_hot_labels_are_told_by_their_number_of_elements():
-    # Two samples of one class: t.size == y.size, and t is not one-hot.
+    # Two samples of one class: t.size == y.size, and t is not one-hot. As rows they would be zeros.
     loss = losses.SoftmaxCrossEntropy()
-    assert loss.forward(np.zeros((2, 1)), np.array([0, 0])) == 0
+    assert loss.forward(np.zeros((2, 1)), np.array([0, 0])) == 0 and not loss.backward().any()
+    of_halves = losses.CrossEntropy(0).forward(np.full((2, 1), 0.5), np.array([0, 0]))
+    assert of_halves == pytest.approx(np.log(2))
     scores = RNG.standard_normal((3, 3))
     labels = np.array([2, 0, 1])
     assert loss.forward(scores, labels) == loss.forward(scores, np.eye(3)[labels])
@@ -145,11 +149,17 @@ def test_gradient_descent_moves_the_callers_start():
     start = np.array([[-3.0, 4.0]])
     dense = Dense(2, bias=False)
     dense.build((1,), np.float64)
-    dense.weight.value = start
-    flat = optimizers.FlatParameters(dense)
-    dense.weight.grad = start
-    optimizers.SGD(0.1).step(flat)
-    assert start.tolist() == [[-3, 4]] and dense.weight.value.tolist() != [[-3, 4]]
+    for flat in (None, optimizers.FlatParameters(dense)):
+        dense.weight.value = start
+        dense.weight.grad = start
+        if flat is None:
+            dense.weight.value -= 0.1 * dense.weight.grad
+        else:
+            optimizers.SGD(0.1).step(flat)
+        assert start.tolist() == [[-3, 4]]
+        np.testing.assert_allclose(dense.weight.value, [[-2.7, 3.6]])
+    assert newton_path(lambda x: 2 * x, lambda x: 2 * np.eye(2), start[0], 1)[1].tolist() == [0, 0]
+    assert start.tolist() == [[-3, 4]]
 
 
 def test_the_second_bias_gets_the_first_ones_gradient():
@@ -202,6 +212,8 @@ def test_layers_keep_arrays_that_an_optimizer_has_replaced():
     assert (model.forward(x) != before).any()
     model.load_state_dict({name: 0 * value for name, value in model.state_dict().items()})
     assert not model.forward(x).any()
+    optimizers.SGD(0.5).step(flat)
+    assert model.forward(x).any(), "what was loaded is what the optimizer goes on with"
 
 
 # Training
@@ -213,6 +225,7 @@ def test_the_last_samples_are_dropped_and_few_ones_are_none():
     batches.begin(0)
     seen = [batches.take(number)[1].copy() for number in range(batches.count)]
     assert batches.count == 3 and sorted(np.concatenate(seen)) == list(range(7))
+    assert np.concatenate(seen).tolist() != list(range(7)), "shuffled"
     assert Batches(x, x[:, 0], 100, seed=0).count == 1
     with pytest.raises(ArgumentError):
         Batches(x[:0], x[:0, 0], 3, seed=0)
@@ -223,8 +236,10 @@ def test_samples_are_drawn_from_ten_times_as_many_as_there_are():
     batches = Batches(x, np.arange(60), 10, seed=0)
     for epoch in range(3):
         batches.begin(epoch)
-        for number in range(batches.count):
-            assert batches.take(number)[1].max() < 60
+        drawn = [batches.take(number)[1].copy() for number in range(batches.count)]
+        assert sorted(np.concatenate(drawn)) == list(range(60)), (
+            "each once, and none beyond the last"
+        )
 
 
 @pytest.mark.parametrize("samples", [100, 101, 150])
@@ -370,10 +385,12 @@ def test_everything_becomes_float64(dtype):
 
 
 @pytest.mark.parametrize(
-    ("shape", "filter_size"), [((1, 27, 27), 4), ((3, 28, 20), 5), ((1, 16, 31), (3, 6))]
+    ("shape", "filter_size", "pooled"),
+    [((1, 28, 28), 4, (12, 12)), ((3, 28, 20), 5, (12, 8)), ((1, 17, 31), (3, 6), (7, 13))],
 )
-def test_a_network_knows_square_images_of_even_maps_only(shape, filter_size):
+def test_a_network_knows_square_images_of_even_maps_only(shape, filter_size, pooled):
     network = models.SimpleConvNet(shape, filter_size=filter_size)
+    assert network["pool1"].output_shape == (30, *pooled)
     assert network.forward(np.zeros((2, *shape), np.float32)).shape == (2, 10)
 
 

@@ -13,6 +13,7 @@ from fastscratch.layers import Dense, Identity, ReLU, Sequential, Sigmoid
 from fastscratch.models import SimpleConvNet
 from fastscratch.models.perceptron import GATES, INPUTS, Perceptron
 from fastscratch.optimizers import SGD, FlatParameters
+from fastscratch.training import Trainer
 
 # Chapter 2
 
@@ -150,6 +151,22 @@ def test_the_mask_of_relu():
     relu.forward(x, training=True)
     mask = relu.backward(np.ones((2, 2))) == 0
     assert mask.tolist() == [[False, True], [True, False]]
+
+
+# Chapter 6
+
+
+@pytest.mark.parametrize(("weight_init", "alike"), [("zeros", True), ("xavier_normal", False)])
+def test_weights_of_zero_stay_alike(weight_init, alike):
+    """What begins alike gets the same gradients, and a layer is as good as one neuron."""
+    x, t = np.random.default_rng(0).random((60, 8)), np.arange(60) % 3
+    model = Sequential(Dense(5, weight_init=weight_init), Sigmoid(),
+                       Dense(3, weight_init=weight_init))  # fmt: skip
+    Trainer(model, losses.SoftmaxCrossEntropy(), SGD(0.5), batch_size=20).fit(x, t, epochs=5)
+    hidden, last = model.parameters()[0].value, model.parameters()[2].value
+    assert hidden.any() and last.any(), "it does move"
+    assert np.allclose(hidden, hidden[:, :1], rtol=1e-9, atol=1e-15) == alike
+    assert np.allclose(last, last[:1], rtol=1e-9, atol=1e-15) == alike
 
 
 # Chapter 7

@@ -168,12 +168,17 @@ class Report:
             return "not judged"
         return "holds" if self.findings.holds else "does not hold"
 
+    @property
+    def note(self) -> str:
+        """What explains the verdict; nothing after a quick run, of which it would not be true."""
+        return "" if self.setup.quick else self.findings.note
+
     def as_dict(self) -> dict[str, Any]:
         """Everything but the table and the figure, as JSON can hold it."""
         e, f = self.experiment, self.findings
         return {
             "name": e.name, "title": e.title, "source": e.source, "claim": e.claim,
-            "band": e.band, "measured": f.measured, "verdict": self.verdict, "note": f.note,
+            "band": e.band, "measured": f.measured, "verdict": self.verdict, "note": self.note,
             "settings": e.settings, "data": self.setup.data, "seeds": list(self.setup.seeds),
             "quick": self.setup.quick, "numbers": _plain(f.numbers),
             "seconds": round(self.seconds, 1), "fastscratch": fastscratch.__version__,
@@ -207,7 +212,7 @@ class Report:
         lines = [
             f"{e.name}: {e.title}", f"  claim     {e.claim} ({e.source})",
             f"  measured  {f.measured} ({self.setup.data}, seeds {seeds}, {self.seconds:.1f} s)",
-            f"  verdict   {self.verdict}" + (f": {f.note}" if f.note else ""),
+            f"  verdict   {self.verdict}" + (f": {self.note}" if self.note else ""),
         ]  # fmt: skip
         return "\n".join(lines)
 

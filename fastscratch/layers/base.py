@@ -89,6 +89,15 @@ class Layer(Node):
         if self.parameters():
             self._backward(dout)
 
+    @property
+    def draws(self) -> bool:
+        """Whether this layer's own output is another one at each training pass over one batch.
+
+        A kind of layer that draws at random overrides it, so that what needs one function to
+        minimise, such as `fastscratch.second_order.LBFGS`, can refuse the network.
+        """
+        return False
+
     def multiply_adds(self) -> int:
         """Multiply-adds of the forward pass for one sample; 0 where there is no matrix product."""
         return sum(child.multiply_adds() for _, child in self.children())

@@ -68,6 +68,11 @@ class DropConnect(Dense):
             raise ArgumentError(f"DropConnect: ratio must be in [0, 1), got {ratio!r}")
         self.ratio = ratio
 
+    @property
+    def draws(self) -> bool:
+        """Whether there is anything to drop."""
+        return self.ratio > 0
+
     def _build(self, input_shape: Shape) -> Shape:
         output_shape = super()._build(input_shape)
         self.step = self.add_buffer("step", np.zeros((), np.int64))

@@ -53,6 +53,11 @@ class Dropout(Layer):
             raise ArgumentError(f"Dropout: ratio must be in [0, 1), got {ratio!r}")
         self.ratio = ratio
 
+    @property
+    def draws(self) -> bool:
+        """Whether there is anything to drop."""
+        return self.ratio > 0
+
     def _build(self, input_shape: Shape) -> Shape:
         self.step = self.add_buffer("step", np.zeros((), np.int64))
         return input_shape

@@ -84,6 +84,11 @@ class FractionalMaxPool2d(Layer):
         self.method = method
         self.overlapping = overlapping
 
+    @property
+    def draws(self) -> bool:
+        """Each training pass has other windows."""
+        return True
+
     def _build(self, input_shape: Shape) -> Shape:
         channels, *extents = image_shape(input_shape)
         windows = [int(extent / number) for extent, number in zip(extents, self.ratio, strict=True)]

@@ -84,6 +84,11 @@ class Residual(Layer):
         found = [("body", self.body)]
         return found if self.shortcut is None else [*found, ("shortcut", self.shortcut)]
 
+    @property
+    def draws(self) -> bool:
+        """Whether the body is ever left out."""
+        return self.survival < 1
+
     def _build(self, input_shape: Shape) -> Shape:
         shapes = [
             layer.build(input_shape, self.dtype, self.seed, self._dotted(name))

@@ -26,6 +26,8 @@ from fastscratch.training.trainer import Trainer
 from fastscratch.types import Array
 
 Function = Callable[[Array], Array]
+LossFunction = Callable[[Array, Array], float]
+LossGradient = Callable[[Array, Array], Array]
 
 
 def sigmoid(x: Array) -> Array:
@@ -65,6 +67,67 @@ def derivated_loss_L2(pred: Array, target: Array) -> Array:
     loss = MeanSquaredError(features="sum")
     loss.forward(pred, target)
     return loss.backward()
+
+
+class FunctionLoss(Loss):
+    """A loss from two functions of predictions and targets.
+
+    Parameters
+    ----------
+    function : callable
+        From both to the loss: a mean over the batch, as all losses here are.
+    derivative : callable
+        From both to the loss's gradient by the predictions.
+
+    Examples
+    --------
+    >>> loss = FunctionLoss(loss_L2, derivated_loss_L2)
+    >>> loss.forward(np.array([[1.0]]), np.array([[0.0]])), loss.backward()
+    (1.0, array([[2.]]))
+    """
+
+    _saved: tuple[Array, Array]
+
+    def __init__(self, function: LossFunction, derivative: LossGradient) -> None:
+        self.function = function
+        self.derivative = derivative
+
+    def _forward(self, scores: Array, targets: Array) -> float:
+        self._saved = scores, targets
+        return float(self.function(scores, targets))
+
+    def _backward(self) -> Array:
+        scores, targets = self._saved
+        return np.asarray(self.derivative(scores, targets), scores.dtype)
+
+
+def loss_of(function: Loss | LossFunction | None, derivative: LossGradient | None) -> Loss:
+    """The loss that an object, or a function and its derivative, stand for.
+
+    Parameters
+    ----------
+    function : Loss or callable, optional
+        None means `loss_L2`.
+    derivative : callable, optional
+        Needed for a function of your own.
+
+    Examples
+    --------
+    >>> loss_of(loss_L2, None)
+    MeanSquaredError(features='sum')
+    """
+    if isinstance(function, Loss):
+        return function
+    if function in (None, loss_L2) and derivative in (None, derivated_loss_L2):
+        return MeanSquaredError(features="sum")
+    if function is None or derivative is None:
+        name = getattr(function, "__name__", repr(function))
+        raise ArgumentError(
+            f"the loss {name} and its derivative come together: pass both loss_function and "
+            "derivated_loss_function (each from predictions and targets), or one of "
+            "fastscratch.losses"
+        )
+    return FunctionLoss(function, derivative)
 
 
 class FunctionActivation(Activation):
@@ -215,6 +278,18 @@ class FullyConnectedLayer(Network):
         saved: Array | None = self._dense._saved
         return saved
 
+    @property
+    def y(self) -> Array | None:
+        """The output of the last training forward."""
+        saved: Array | None = self._saved
+        return saved
+
+    def _forward(self, x: Array, training: bool) -> Array:
+        y = super()._forward(x, training)
+        if training:
+            self._saved = y
+        return y
+
     def optimize(self, epsilon: float) -> None:
         """A step of gradient descent by the gradients of the last backward pass."""
         for parameter in self._built().parameters():
@@ -238,8 +313,10 @@ class SimpleNetwork(Network):
         Features of the hidden layers.
     activation_function, derivated_activation_function
         See `activation_of`.
-    loss_function : Loss, optional
-        The sum of squares over the batch size, if None.
+    loss_function : Loss or callable, optional
+        The sum of squares over the batch size, if None; see `loss_of`.
+    derivated_loss_function : callable, optional
+        The gradient of a loss function of your own.
     init, seed
         See `FullyConnectedLayer`.
 
@@ -257,8 +334,9 @@ class SimpleNetwork(Network):
         hidden_layers_sizes: Sequence[int] = (64, 32),
         activation_function: str | Function = "sigmoid",
         derivated_activation_function: Function | None = None,
+        loss_function: Loss | LossFunction | None = None,
+        derivated_loss_function: LossGradient | None = None,
         *,
-        loss_function: Loss | None = None,
         init: Any = "xavier_normal",
         seed: int = 0,
     ) -> None:
@@ -267,7 +345,8 @@ class SimpleNetwork(Network):
         self.hidden_layers_sizes = tuple(hidden_layers_sizes)
         self.activation_function = activation_function
         self.derivated_activation_function = derivated_activation_function
-        self.loss_function = MeanSquaredError("sum") if loss_function is None else loss_function
+        self.loss_function = loss_of(loss_function, derivated_loss_function)
+        self.derivated_loss_function = derivated_loss_function
         self.init = init
         layers = [
             FullyConnectedLayer(
@@ -282,7 +361,7 @@ class SimpleNetwork(Network):
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, but for the loss; a function of one's own cannot be told."""
         config = super().config()
-        del config["loss_function"]
+        del config["loss_function"], config["derivated_loss_function"]
         return _named_activation(config)
 
     def predict(self, x: Array, batch_size: int = 256) -> Array:

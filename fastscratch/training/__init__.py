@@ -11,11 +11,11 @@
                    what a checkpoint holds                                    state.py
                    its files                                                  checkpoint_file.py
     History      what happened, epoch by epoch                              history.py
-    Callback     what may watch and stop a run: EarlyStopping               callbacks.py
+    Callback     what may watch and stop a run: EarlyStopping, StepLog      callbacks.py
     evaluate     loss and accuracy over all samples                         evaluation.py
 """
 
-from fastscratch.training.callbacks import Callback, EarlyStopping
+from fastscratch.training.callbacks import Callback, EarlyStopping, StepLog
 from fastscratch.training.checkpoint_file import CheckpointFolder, read_checkpoint
 from fastscratch.training.evaluation import Evaluation, accuracy, confusion_table, evaluate
 from fastscratch.training.history import History
@@ -28,6 +28,7 @@ __all__ = [
     "EarlyStopping",
     "Evaluation",
     "History",
+    "StepLog",
     "Trainer",
     "accuracy",
     "confusion_table",

@@ -1,5 +1,6 @@
 """What may watch a run, act on it and stop it."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastscratch.errors import ArgumentError
@@ -46,6 +47,44 @@ class Callback:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave."""
+
+
+class StepLog(Callback):
+    """A line with the loss of a mini-batch, at the first update and after each so many.
+
+    The loss is the one that the update began with, a penalty of weight decay included.
+
+    Parameters
+    ----------
+    every : int
+        Updates from one line to the next.
+    log : callable
+        Is given the line.
+
+    Examples
+    --------
+    >>> from fastscratch import data, losses, models, optimizers, training
+    >>> (x, t), _ = data.load_digits(flatten=True)
+    >>> model = models.TwoLayerNet((64,), weight_init=0.1)
+    >>> trainer = training.Trainer(
+    ...     model, losses.SoftmaxCrossEntropy(), optimizers.SGD(0.1), callbacks=[StepLog(every=100)]
+    ... )
+    >>> history = trainer.fit(x, t, epochs=14)
+    Iteration    0/210, Loss : 2.31...
+    Iteration  100/210, Loss : 0.9...
+    Iteration  200/210, Loss : 0.4...
+    """
+
+    def __init__(self, every: int = 100, log: Callable[[str], Any] = print) -> None:
+        if every < 1:
+            raise ArgumentError(f"StepLog: every must be 1 or more, got {every}")
+        self.every = every
+        self.log = log
+
+    def on_batch_end(self, trainer: "Trainer", loss: float) -> None:
+        done = trainer.progress.step - 1
+        if done % self.every == 0:
+            self.log(f"Iteration {done:4d}/{trainer.steps}, Loss : {loss:6f}")
 
 
 class EarlyStopping(Callback):

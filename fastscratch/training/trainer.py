@@ -69,6 +69,8 @@ class Trainer:
         Of the present or last run.
     progress : Progress
         Where it is.
+    steps : int
+        Updates that it has if nothing ends it early.
     stopped : str
         Why it ends before its last epoch, if it does.
     base_lr : float
@@ -126,6 +128,7 @@ class Trainer:
         self.progress_bar = progress_bar
         self.history = History()
         self.progress = Progress()
+        self.steps = 0
         self.stopped = ""
         self._flat: Any = None
         self.base_lr = float(optimizer.lr)
@@ -164,7 +167,8 @@ class Trainer:
         Raises
         ------
         ArgumentError, ShapeError
-            If there are no samples, or `x` and `t` differ in length.
+            If there are no samples, or `x` and `t` differ in length; or if the optimizer reads
+            curvature, as L-BFGS does, and the batches are not whole or a layer draws at random.
         TrainingError
             If a loss or a gradient is not finite; the message names the layer where that arose.
         CheckpointError
@@ -177,14 +181,11 @@ class Trainer:
             if samples != targets or samples == 0:
                 raise ShapeError(f"fit: validation has {samples} samples and {targets} targets")
         batches = Batches(x, t, self.batch_size, seed=self.seed, drop_last=self.drop_last)
-        if self.optimizer.full_batch and (batches.count > 1 or self.batch_size < len(x)):
-            raise ArgumentError(
-                f"{type(self.optimizer).__name__} compares gradients at different points, which "
-                "must be those of one function; those of mini-batches differ by their samples, so "
-                "that what it learns of the curvature is noise. Pass batch_size=len(x), or Adam"
-            )
+        self.steps = epochs * batches.count
         if not self.model.built:
             self.model.build(x.shape[1:], x.dtype)
+        if self.optimizer.full_batch:
+            self._refuse_several_functions(batches.count > 1 or self.batch_size < len(x))
         if self._flat is None:
             self._flat = FlatParameters(self.model)
         with ExitStack() as stack:
@@ -192,6 +193,25 @@ class Trainer:
             interrupt = stack.enter_context(HeldInterrupt())
             self._loop(batches, epochs, validation, interrupt)
         return self.history
+
+    def _refuse_several_functions(self, mini_batches: bool) -> None:
+        """Two passes must differ by the parameters alone where curvature is read from them."""
+        reason = (
+            f"{type(self.optimizer).__name__} compares gradients at different points, which must "
+            "be those of one function; "
+        )
+        if mini_batches:
+            raise ArgumentError(
+                f"{reason}those of mini-batches differ by their samples, so that what it learns of "
+                "the curvature is noise. Pass batch_size=len(x), or Adam"
+            )
+        drawing = [layer for layer in self.model.walk() if layer.draws]
+        if drawing:
+            names = ", ".join(f"{type(layer).__name__} {layer.path!r}" for layer in drawing)
+            raise ArgumentError(
+                f"{reason}this network's differ by what is drawn at random at each pass ({names}), "
+                "so that what it learns of the curvature is noise. Train it without, or with Adam"
+            )
 
     def stop(self, reason: str) -> None:
         """End the run after the present epoch."""

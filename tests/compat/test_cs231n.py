@@ -73,6 +73,43 @@ def test_convolution(stride, pad):
         np.testing.assert_allclose(gradient, ref, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("key", ["stride", "pad"])
+def test_an_option_of_convolution_is_missing(key):
+    arrays = np.ones((1, 1, 4, 4)), np.ones((1, 1, 3, 3)), np.zeros(1)
+    whole = {"stride": 1, "pad": 1}
+    given = {name: value for name, value in whole.items() if name != key}
+    with pytest.raises(ArgumentError, match=rf"conv_param lacks '{key}': expected.*got {{'"):
+        cs231n.conv_forward_fast(*arrays, given)
+    out, cache = cs231n.conv_forward_fast(*arrays, whole)
+    with pytest.raises(ArgumentError, match=f"conv_param lacks '{key}'"):
+        cs231n.conv_backward_fast(out, (*cache[:3], given))
+
+
+@pytest.mark.parametrize("key", POOL)
+def test_an_option_of_pooling_is_missing(key):
+    x = np.ones((1, 1, 4, 4))
+    given = {name: value for name, value in POOL.items() if name != key}
+    with pytest.raises(ArgumentError, match=f"pool_param lacks '{key}': expected a dict such as"):
+        cs231n.max_pool_forward_fast(x, given)
+    with pytest.raises(ArgumentError, match=f"pool_param lacks '{key}'"):
+        cs231n.conv_relu_pool_forward(
+            x, np.ones((1, 1, 1, 1)), np.zeros(1), {"stride": 1, "pad": 0}, given
+        )
+    out, cache = cs231n.max_pool_forward_fast(x, POOL)
+    with pytest.raises(ArgumentError, match=f"pool_param lacks '{key}'"):
+        cs231n.max_pool_backward_fast(out, (*cache[:2], given))
+
+
+def test_other_options_that_are_missing():
+    x, one = np.ones((2, 3)), np.ones(3)
+    with pytest.raises(ArgumentError, match="bn_param lacks 'mode'"):
+        cs231n.batchnorm_forward(x, one, one, {"eps": 1e-5})
+    with pytest.raises(ArgumentError, match="dropout_param lacks 'mode' and 'p'"):
+        cs231n.dropout_forward(x, {"seed": 1})
+    with pytest.raises(ArgumentError, match=r"conv_param is no dict: expected.*got 1"):
+        cs231n.conv_forward_fast(x[None, None], x[None, None], np.zeros(1), 1)  # type: ignore[arg-type]
+
+
 def test_windows_that_leave_a_remainder():
     with pytest.raises(ShapeError, match="remainder"):
         cs231n.conv_forward_fast(
@@ -208,6 +245,13 @@ def test_losses(name):
     assert isinstance(loss, float) and loss == pytest.approx(ref / 5, rel=1e-12)
     value = numeric(lambda: np.array(getattr(cs231n, name)(x, y)[0]), x, 1.0)
     np.testing.assert_allclose(dx, value, atol=1e-8)
+
+
+@pytest.mark.parametrize("loss", [cs231n.svm_loss, cs231n.softmax_loss])
+@pytest.mark.parametrize("label", [3, -1])
+def test_labels_are_class_numbers(loss, label):
+    with pytest.raises(ArgumentError, match=rf"{loss.__name__}: class .*0\.\.2, got {label}"):
+        loss(np.ones((2, 3)), np.array([0, label]))
 
 
 SANDWICHES = [

@@ -44,6 +44,7 @@ def test_a_quick_run_writes_everything_and_judges_nothing(name, tmp_path):
     assert content["name"] == name and content["claim"] and content["measured"]
     assert content["data"] == "digits" and content["seeds"] == [3] and content["quick"]
     assert content["band"] and content["source"] and content["verdict"] == "not judged"
+    assert content["note"] == "" and str(report).rstrip().endswith("not judged")
     with (tmp_path / name / "table.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(report.findings.rows) > 0

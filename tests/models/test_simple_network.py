@@ -6,7 +6,7 @@ import pytest
 from fastscratch.data import load_digits
 from fastscratch.errors import ArgumentError
 from fastscratch.gradient_check import check_gradients, numerical_gradient
-from fastscratch.losses import MeanSquaredError
+from fastscratch.losses import MeanAbsoluteError, MeanSquaredError
 from fastscratch.models import FullyConnectedLayer, SimpleNetwork, load_model
 from fastscratch.models.simple_network import (
     derivated_loss_L2,
@@ -41,7 +41,7 @@ def test_a_layer_has_the_tutorials_arrays():
     x = np.random.default_rng(0).random((4, 5)).astype(np.float32)
     y = layer.forward(x, training=True)
     np.testing.assert_allclose(y, 1 / (1 + np.exp(-(x @ layer.W + layer.b))), rtol=1e-5)
-    assert layer.x is x
+    assert layer.x is x and layer.y is y
     dL_dx = layer.backward(np.ones_like(y))
     np.testing.assert_allclose(layer.dL_dW, x.T @ (y * (1 - y)), rtol=1e-5)
     np.testing.assert_allclose(dL_dx, (y * (1 - y)) @ layer.W.T, rtol=1e-5)
@@ -92,6 +92,44 @@ def test_it_learns_and_tells_in_the_tutorials_words():
     )
     assert network.evaluate_accuracy(X_TEST, T_TEST) == accuracies[-1]
     assert network.evaluate_accuracy(X_TEST, np.eye(10)[T_TEST]) == accuracies[-1]
+
+
+def test_arrays_of_the_layers_inside_a_network():
+    network = SimpleNetwork(64, 10, (8,))
+    y = network.forward(X[:5], training=True)
+    first, last = network["layer1"], network["layer2"]
+    assert isinstance(first, FullyConnectedLayer) and isinstance(last, FullyConnectedLayer)
+    assert first.x is not None and first.y is last.x and last.y is y
+    network.forward(X[:3])
+    assert last.y is y, "prediction stores nothing"
+    network.forget()
+    assert first.y is None
+
+
+def test_all_functions_as_the_tutorial_passes_them():
+    """Its argument order, and a loss of one's own beside its derivative."""
+
+    def loss_L1(pred, target):
+        return np.abs(pred - target).sum() / len(pred)
+
+    def derivated_loss_L1(pred, target):
+        return np.sign(pred - target) / len(pred)
+
+    def trained(*functions):
+        network = SimpleNetwork(64, 10, (8,), *functions)
+        found = network.train(X[:200], ONE_HOT[:200], num_epochs=3, learning_rate=0.5)[0]
+        return found, network.state_dict()["layer1.dense.weight"]
+
+    given = trained(sigmoid, derivated_sigmoid, loss_L2, derivated_loss_L2)
+    for ref, out in zip(trained(), given, strict=True):
+        np.testing.assert_array_equal(out, ref)
+    ours = trained(sigmoid, derivated_sigmoid, MeanAbsoluteError("sum"))
+    own = trained(sigmoid, derivated_sigmoid, loss_L1, derivated_loss_L1)
+    np.testing.assert_allclose(own[0], ours[0], rtol=1e-6)
+    np.testing.assert_allclose(own[1], ours[1], rtol=1e-4, atol=1e-6)
+    for pair in ((loss_L1,), (None, derivated_loss_L1)):
+        with pytest.raises(ArgumentError, match="derivated_loss_function"):
+            SimpleNetwork(64, 10, (8,), sigmoid, derivated_sigmoid, *pair)
 
 
 def test_prediction_is_per_sample():

@@ -6,7 +6,7 @@ import pytest
 from fastscratch.errors import ArgumentError
 from fastscratch.losses import SoftmaxCrossEntropy
 from fastscratch.optimizers import SGD, Adam
-from fastscratch.training import Callback, EarlyStopping, Trainer
+from fastscratch.training import Callback, EarlyStopping, StepLog, Trainer
 
 
 def make_trainer(model, **arguments):
@@ -47,6 +47,26 @@ def test_stop(points, make_model):
 
     history = make_trainer(make_model(), callbacks=[Stop()]).fit(*points, epochs=9)
     assert len(history) == 2 and history.stopped == "enough" and not history.interrupted
+
+
+def test_lines_of_steps(points, make_model):
+    """At the first and after each three, whatever the epochs' lengths; nothing at the last."""
+    lines: list[str] = []
+    values: list[float] = []
+
+    class Watch(Callback):
+        def on_batch_end(self, trainer, loss):
+            values.append(loss)
+
+    watchers = [StepLog(every=4, log=lines.append), Watch()]
+    make_trainer(make_model(), callbacks=watchers).fit(*points, epochs=3)
+    assert len(values) == 9
+    assert lines == [
+        f"Iteration {step:4d}/9, Loss : {values[step]:6f}" for step in (0, 4, 8)
+    ]  # fmt: skip
+    assert lines[0].startswith("Iteration    0/9, Loss : ")
+    with pytest.raises(ArgumentError, match="every must be 1 or more, got 0"):
+        StepLog(every=0)
 
 
 class Feed(Callback):

@@ -1,9 +1,12 @@
 """Convolution and max pooling under the names of the course's fast layers."""
 
+from typing import Any
+
 import numpy as np
 
 from fastscratch import ops
-from fastscratch.compat.cs231n.layers import Cache, Options
+from fastscratch.compat.cs231n.layers import Cache
+from fastscratch.compat.cs231n.options import Options, read_options
 from fastscratch.compat.promotion import demote, promote
 from fastscratch.types import Array
 
@@ -28,6 +31,13 @@ def conv_forward_fast(x: Array, w: Array, b: Array, conv_param: Options) -> tupl
     cache : tuple
         ``(x, w, b, conv_param)``.
 
+    Raises
+    ------
+    ArgumentError
+        If something is missing in `conv_param`.
+    ShapeError
+        If windows leave a remainder, or shapes do not fit.
+
     Examples
     --------
     >>> x, w, b = np.ones((1, 1, 4, 4)), np.ones((2, 1, 3, 3)), np.zeros(2)
@@ -35,10 +45,9 @@ def conv_forward_fast(x: Array, w: Array, b: Array, conv_param: Options) -> tupl
     >>> out[0, 0, 0]
     array([4., 6., 6., 4.])
     """
+    stride, pad = read_options("conv_param", conv_param, "stride", "pad")
     dtype, (images, weight, bias) = promote(x, w, b)
-    out = ops.conv2d_forward(
-        images, weight, bias, stride=conv_param["stride"], padding=conv_param["pad"]
-    )
+    out = ops.conv2d_forward(images, weight, bias, stride=stride, padding=pad)
     return demote(out, dtype), (x, w, b, conv_param)
 
 
@@ -53,7 +62,7 @@ def conv_backward_fast(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
     [(1, 1, 4, 4), (2, 1, 3, 3), (2,)]
     """
     x, w, _, conv_param = cache
-    stride, pad = conv_param["stride"], conv_param["pad"]
+    stride, pad = read_options("conv_param", conv_param, "stride", "pad")
     dtype, (dout, images, weight) = promote(dout, x, w)
     db = np.empty(len(weight), weight.dtype)
     dw = ops.conv2d_backward_weight(
@@ -81,6 +90,13 @@ def max_pool_forward_fast(x: Array, pool_param: Options) -> tuple[Array, Cache]:
     cache : tuple
         ``(x, argmax, pool_param)``.
 
+    Raises
+    ------
+    ArgumentError
+        If something is missing in `pool_param`.
+    ShapeError
+        If windows leave a remainder, or shapes do not fit.
+
     Examples
     --------
     >>> pool_param = {"pool_height": 2, "pool_width": 2, "stride": 2}
@@ -89,10 +105,7 @@ def max_pool_forward_fast(x: Array, pool_param: Options) -> tuple[Array, Cache]:
            [13., 15.]])
     """
     dtype, (images,) = promote(x)
-    window = pool_param["pool_height"], pool_param["pool_width"]
-    out, argmax = ops.max_pool2d_forward(
-        images, window, stride=pool_param["stride"], padding=pool_param.get("pad", 0)
-    )
+    out, argmax = ops.max_pool2d_forward(images, **_window(pool_param))
     return demote(out, dtype), (x, argmax, pool_param)
 
 
@@ -109,9 +122,13 @@ def max_pool_backward_fast(dout: Array, cache: Cache) -> Array:
     """
     x, argmax, pool_param = cache
     dtype, (dout,) = promote(dout)
-    window = pool_param["pool_height"], pool_param["pool_width"]
-    dx = ops.max_pool2d_backward(
-        dout, argmax, x.shape, window, stride=pool_param["stride"],
-        padding=pool_param.get("pad", 0),
-    )  # fmt: skip
+    dx = ops.max_pool2d_backward(dout, argmax, x.shape, **_window(pool_param))
     return demote(dx, dtype)
+
+
+def _window(pool_param: Options) -> dict[str, Any]:
+    """The operations' names for what is in ``pool_param``."""
+    height, width, stride = read_options(
+        "pool_param", pool_param, "pool_height", "pool_width", "stride"
+    )
+    return {"kernel_size": (height, width), "stride": stride, "padding": pool_param.get("pad", 0)}

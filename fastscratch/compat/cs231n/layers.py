@@ -5,12 +5,11 @@ from typing import Any
 import numpy as np
 
 from fastscratch import ops
+from fastscratch.compat.cs231n.options import Options, read_options
 from fastscratch.compat.promotion import demote, promote
 from fastscratch.errors import ArgumentError, ShapeError
+from fastscratch.losses import check_labels, check_range
 from fastscratch.types import Array
-
-Options = dict[str, Any]
-"""``conv_param``, ``pool_param``, ``bn_param`` or ``dropout_param``."""
 
 Cache = tuple[Any, ...]
 """What a forward function hands to its backward function."""
@@ -113,7 +112,7 @@ def batchnorm_forward(
     (array([[-1.],
            [ 1.]]), array([0.2]))
     """
-    mode = bn_param.get("mode")
+    [mode] = read_options("bn_param", bn_param, "mode")
     if mode not in ("train", "test"):
         raise ArgumentError(f'bn_param["mode"] must be "train" or "test", got {mode!r}')
     eps, momentum = bn_param.get("eps", 1e-5), bn_param.get("momentum", 0.9)
@@ -206,7 +205,7 @@ def dropout_forward(x: Array, dropout_param: Options) -> tuple[Array, Cache]:
     >>> dropout_forward(np.ones(6), {"mode": "train", "p": 0.5, "seed": 1})[0]
     array([0., 2., 0., 2., 2., 0.])
     """
-    mode, p = dropout_param.get("mode"), dropout_param["p"]
+    mode, p = read_options("dropout_param", dropout_param, "mode", "p")
     if mode not in ("train", "test"):
         raise ArgumentError(f'dropout_param["mode"] must be "train" or "test", got {mode!r}')
     if not 0 < p <= 1:
@@ -257,12 +256,12 @@ def svm_loss(x: Array, y: Array) -> tuple[float, Array]:
     >>> svm_loss(np.array([[3.0, 2.5, -1.0]]), np.array([0]))
     (0.5, array([[-1.,  1.,  0.]]))
     """
-    dtype, (scores,) = promote(x, floating=True)
+    dtype, scores, labels = _scores_and_labels("svm_loss", x, y)
     rows = np.arange(len(scores))
-    margins = np.maximum(scores - scores[rows, y][:, None] + 1, 0)
-    margins[rows, y] = 0
+    margins = np.maximum(scores - scores[rows, labels][:, None] + 1, 0)
+    margins[rows, labels] = 0
     dx = (margins > 0).astype(scores.dtype)
-    dx[rows, y] -= dx.sum(axis=1)
+    dx[rows, labels] -= dx.sum(axis=1)
     return float(margins.sum()) / len(scores), demote(dx / len(scores), dtype)
 
 
@@ -277,8 +276,15 @@ def softmax_loss(x: Array, y: Array) -> tuple[float, Array]:
     >>> round(loss, 6), dx
     (0.287682, array([[ 0.25, -0.25]]))
     """
-    dtype, (scores,) = promote(x, floating=True)
-    labels = np.asarray(y)
+    dtype, scores, labels = _scores_and_labels("softmax_loss", x, y)
     probabilities, losses = ops.softmax_cross_entropy_forward(scores, labels)
     dx = ops.softmax_cross_entropy_backward(probabilities, labels)
     return float(losses.mean(dtype=np.float64)), demote(dx, dtype)
+
+
+def _scores_and_labels(name: str, x: Array, y: Array) -> tuple[np.dtype[Any], Array, Array]:
+    dtype, (scores,) = promote(x, floating=True)
+    labels = np.asarray(y)
+    check_labels(name, scores, labels)
+    check_range(name, labels, scores.shape[1])
+    return dtype, scores, labels

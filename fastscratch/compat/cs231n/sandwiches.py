@@ -8,7 +8,6 @@ from fastscratch.compat.cs231n.fast_layers import (
 )
 from fastscratch.compat.cs231n.layers import (
     Cache,
-    Options,
     affine_backward,
     affine_forward,
     batchnorm_backward,
@@ -18,6 +17,7 @@ from fastscratch.compat.cs231n.layers import (
     spatial_batchnorm_backward,
     spatial_batchnorm_forward,
 )
+from fastscratch.compat.cs231n.options import Options
 from fastscratch.types import Array
 
 Three = tuple[Array, Array, Array]
