@@ -280,8 +280,11 @@ TILE_FUNCTION void X(weighted_sums)(int gap, int kernel_h, ptrdiff_t taps, const
 #undef SUMS_CASE
 
 #if HAS_MASKS
-/* Blocks of rows of a plane no wider than a vector, read where it lies: what is outside is masked away. */
-TILE_INLINE void X(sum_narrow)(const int at_once, const int kernel_h, ptrdiff_t kernel_w,
+/* Blocks of rows of a plane no wider than a vector, read where it lies: what is outside is masked away.
+
+   Windows reach at most `reach` rows beyond the plane. Rows that are surely in it need no mask of their
+   own: masks of all rows take more registers than there are, and planes of 7x7 or 14x14 1.2 times as long. */
+TILE_INLINE void X(sum_narrow)(const int at_once, const int kernel_h, const int reach, ptrdiff_t kernel_w,
                                ptrdiff_t dilation_w, const REAL *weight, REAL start, const REAL *src,
                                ptrdiff_t height, ptrdiff_t width, ptrdiff_t top, ptrdiff_t left,
                                REAL *out, ptrdiff_t rows, ptrdiff_t cols)
@@ -305,7 +308,8 @@ TILE_INLINE void X(sum_narrow)(const int at_once, const int kernel_h, ptrdiff_t 
 #pragma GCC unroll 16
             for (int i = 0; i < at_once + kernel_h - 1; i++, row += width) {
                 const ptrdiff_t at = r - top + i;
-                const X(vec) value = X(load_some)(row, at >= 0 && at < height ? inside : 0);
+                const int is_sure = i >= reach && i < at_once + kernel_h - 1 - reach;
+                const X(vec) value = X(load_some)(row, is_sure || (at >= 0 && at < height) ? inside : 0);
 #pragma GCC unroll 8
                 for (int n = 0; n < at_once; n++)
                     if (i - n >= 0 && i - n < kernel_h)
@@ -319,12 +323,15 @@ TILE_INLINE void X(sum_narrow)(const int at_once, const int kernel_h, ptrdiff_t 
 }
 #endif
 
-#define NARROW(at_once, kernel_h)                                                                   \
-    X(sum_narrow)(at_once, kernel_h, kernel_w, dilation_w, weight, start, src, height, width, top, left, \
+#define NARROW(at_once, kernel_h, reach)                                                            \
+    X(sum_narrow)(at_once, kernel_h, reach, kernel_w, dilation_w, weight, start, src, height, width, top, left, \
                   out, rows, cols)
 #define NARROW_CASE(kernel_h)                                                                       \
     case kernel_h:                                                                                  \
-        NARROW(7, kernel_h);                                                                        \
+        if (top <= (kernel_h) / 2 && below <= (kernel_h) / 2)                                       \
+            NARROW(7, kernel_h, (kernel_h) / 2);                                                    \
+        else                                                                                        \
+            NARROW(7, kernel_h, 7 + kernel_h);                                                      \
         return 1
 
 /* The same for a whole plane with rows no longer than a vector, from src as it is: without the copy that
@@ -336,6 +343,7 @@ TILE_FUNCTION int X(weighted_plane)(ptrdiff_t kernel_h, ptrdiff_t kernel_w, ptrd
                                     ptrdiff_t rows, ptrdiff_t cols)
 {
 #if HAS_MASKS
+    const ptrdiff_t below = rows + kernel_h - 1 - top - height;
     if (cols > LANES || rows < 7)
         return 0;
     switch (kernel_h) {
