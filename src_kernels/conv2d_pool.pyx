@@ -19,7 +19,7 @@ from correlation_plan cimport (
     TILE, Correlation, clear_tables, fill_tables, pack_panel, plan_correlation,
 )
 from geometry cimport Windows, aligned, ceil_div, copy_window, make_windows, part_start
-from max_pool cimport index, largest_of_plane
+from max_pool cimport index, largest_of_part
 from tile cimport lanes_of, real, sum_rows
 
 from fastscratch.kernels.cython_ext.scratch import Scratch
@@ -141,7 +141,7 @@ cdef inline void map_and_pool(
     y += ((n * p.G + g) * p.OC + first) * pixels
     argmax += ((n * p.G + g) * p.OC + first) * pixels
     for i in range(width):
-        largest_of_plane(w, i, map, y, argmax)
+        largest_of_part(w, i, map, y, argmax)
     for i in range(width * pixels):
         y[i] = 0 if y[i] <= 0 else y[i]
 

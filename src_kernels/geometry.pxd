@@ -49,6 +49,8 @@ cdef struct Windows:
     Py_ssize_t N, C, H, W, OH, OW, KH, KW
     Py_ssize_t stride_h, stride_w, top, bottom, left, right, dilation_h, dilation_w
     Py_ssize_t inside, inside_end  # the windows of a row that overhang neither side
+    Py_ssize_t above_end  # the end of the rows of windows that do not overhang the bottom
+    Py_ssize_t parts  # of a plane, as jobs: runs of its rows of windows
     bint count_include_pad  # average pooling only
 
 
@@ -72,6 +74,8 @@ cdef inline Windows make_windows(
     w.inside = min(first_inside(-w.left, w.stride_w), OW)
     w.inside_end = end_inside((w.KW - 1) * w.dilation_w - w.left, w.stride_w, OW, W)
     w.inside_end = max(w.inside, w.inside_end)
+    w.parts = 1
+    w.above_end = end_inside((w.KH - 1) * w.dilation_h - w.top, w.stride_h, OH, H)
     w.count_include_pad = False
     return w
 

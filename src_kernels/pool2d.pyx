@@ -1,13 +1,17 @@
-"""Maximum and average over the windows of an image. A job is a plane."""
+"""Maximum and average over the windows of an image. A job is a plane, or a part of all of them."""
 
 cimport numpy as cnp
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport uint8_t, uintptr_t
 from libc.string cimport memset
 
-from average_pool cimport average_plane, average_scratch, spread_average_plane
+from average_pool cimport (
+    COLUMNS_BEHIND, average_part, average_scratch, average_strips, fill_columns,
+    spread_average_part,
+)
 from geometry cimport Windows, make_windows
-from max_pool cimport index, largest_of_plane, spread_plane, spread_scratch
+from max_pool cimport index, largest_of_part, max_strips, spread_part
+from pool_rows cimport Strips, join_planes
 from tile cimport real
 
 from fastscratch.kernels.cython_ext.scratch import Scratch
@@ -18,40 +22,43 @@ cnp.import_array()
 cdef Windows windows_of(
     cnp.ndarray x, cnp.ndarray y, tuple kernel_size, tuple stride, tuple padding, tuple dilation
 ):
-    return make_windows(
+    cdef Windows w = make_windows(
         x.shape[0], x.shape[1], x.shape[2], x.shape[3], y.shape[2], y.shape[3],
         kernel_size, stride, padding, dilation,
     )
+    join_planes(&w)
+    return w
 
 
 cdef void max_forward(
     const Windows* w, const real* x, real* y, index* argmax, int num_threads
 ) noexcept nogil:
-    cdef Py_ssize_t job, planes = w.N * w.C
+    cdef Py_ssize_t job, jobs = w.N * w.C * w.parts
     if num_threads <= 1:
-        for job in range(planes):
-            largest_of_plane(w, job, x, y, argmax)
+        for job in range(jobs):
+            largest_of_part(w, job, x, y, argmax)
     else:
-        for job in prange(planes, schedule="static", num_threads=num_threads):
-            largest_of_plane(w, job, x, y, argmax)
+        for job in prange(jobs, schedule="static", num_threads=num_threads):
+            largest_of_part(w, job, x, y, argmax)
 
 
 cdef void max_backward(
     const Windows* w, const real* dout, const index* argmax, real* dx, int num_threads
 ):
     """Each worker has a strip of dout and of argmax."""
-    cdef Py_ssize_t job, size, planes = w.N * w.C
-    cdef int workers = <int> max(1, min(num_threads, planes))
-    size = spread_scratch(w, sizeof(real))
+    cdef Py_ssize_t job, size, jobs = w.N * w.C * w.parts
+    cdef int workers = <int> max(1, min(num_threads, jobs))
+    cdef Strips s = max_strips(w, sizeof(real))
+    size = s.size * (sizeof(real) + 1)
     memory = Scratch(workers * size)
     cdef char* strips = <char*> <uintptr_t> memory.address
     with nogil:
         if workers == 1:
-            for job in range(planes):
-                spread_plane(w, job, dout, argmax, dx, strips)
+            for job in range(jobs):
+                spread_part(w, &s, job, dout, argmax, dx, strips)
         else:
-            for job in prange(planes, schedule="static", num_threads=workers):
-                spread_plane(w, job, dout, argmax, dx, strips + threadid() * size)
+            for job in prange(jobs, schedule="static", num_threads=workers):
+                spread_part(w, &s, job, dout, argmax, dx, strips + threadid() * size)
         memset(strips, 0, workers * size)  # leave no integers in the memory (scratch.pyx says why)
 
 
@@ -59,26 +66,31 @@ cdef void average(
     const Windows* w, const real* source, real* target, bint forward, int num_threads
 ):
     """Both passes of average pooling; each worker has scratch of its own."""
-    cdef Py_ssize_t job, size, planes = w.N * w.C
-    cdef int workers = <int> max(1, min(num_threads, planes))
-    if planes * w.OH * w.OW == 0:
+    cdef Py_ssize_t job, size, jobs = w.N * w.C * w.parts
+    cdef int workers = <int> max(1, min(num_threads, jobs))
+    cdef Strips s = average_strips(w, forward, sizeof(real))
+    if jobs * w.OH * w.OW == 0:
         return
-    size = average_scratch(w, forward, sizeof(real))
-    memory = Scratch(workers * size * sizeof(real))
+    size = average_scratch(w, &s, forward, sizeof(real))
+    memory = Scratch((workers * size + w.OW + COLUMNS_BEHIND) * sizeof(real))
     cdef real* sums = <real*> <uintptr_t> memory.address
+    cdef real* columns = sums + workers * size
     with nogil:
+        fill_columns(w, columns)
         if workers == 1:
-            for job in range(planes):
+            for job in range(jobs):
                 if forward:
-                    average_plane(w, job, source, target, sums)
+                    average_part(w, job, columns, source, target, sums)
                 else:
-                    spread_average_plane(w, job, source, target, sums)
+                    spread_average_part(w, &s, job, columns, source, target, sums)
         else:
-            for job in prange(planes, schedule="static", num_threads=workers):
+            for job in prange(jobs, schedule="static", num_threads=workers):
                 if forward:
-                    average_plane(w, job, source, target, sums + threadid() * size)
+                    average_part(w, job, columns, source, target, sums + threadid() * size)
                 else:
-                    spread_average_plane(w, job, source, target, sums + threadid() * size)
+                    spread_average_part(
+                        w, &s, job, columns, source, target, sums + threadid() * size
+                    )
 
 
 def max_pool2d_forward(
