@@ -71,6 +71,9 @@ class Resume:
         complete = header["progress"]["epoch"] > 0
         choices = state.choices_to_restore(implementations, complete)
         state.check_available(choices)
+        if header["progress"]["step"] == 0:
+            # What predicted, layer by layer, says nothing about batches: some layers train as one.
+            choices = {}
         self._choices_before = implementations if complete else {}
         self._restore(header, arrays)
         with threads(header["threads"]), use_backend(**choices):

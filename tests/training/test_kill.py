@@ -71,6 +71,17 @@ def test_killed_in_the_middle_of_writing(tmp_path, unbroken, where):
     check_equal(folder, unbroken("numpy"))
 
 
+@pytest.mark.parametrize("backend", ["numba", "cython"])
+def test_killed_before_the_first_epoch_is_kept(tmp_path, unbroken, backend):
+    """What ran for a prediction, layer by layer, does not settle how a batch is computed."""
+    if backend not in fs.available_backends():
+        pytest.skip(f"{backend} is not available here")
+    folder = tmp_path / "run"
+    assert finish(begin(folder, backend, "fsync:3")) == -signal.SIGKILL
+    assert finish(begin(folder, backend)) == 0
+    check_equal(folder, unbroken(backend))
+
+
 def kill_at_random(folder: Path, backend: str, kills: int, seed: int) -> int:
     """Kill a run at random moments, again and again; how often that hit it alive."""
     moments = random.Random(seed)
