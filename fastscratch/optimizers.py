@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastscratch import ops
+from fastscratch.arguments import as_number
 from fastscratch.errors import ArgumentError, ShapeError, TrainingError
 from fastscratch.layers.flat_parameters import BLOCK, FlatParameters, Segment, aligned_zeros
 from fastscratch.types import Array
@@ -552,12 +553,11 @@ def make_optimizer(name: str, **arguments: Any) -> Optimizer:
 
 
 def _check_range(optimizer: Optimizer, name: str, value: float, low: float, high: float) -> None:
-    if not low <= value < high:
-        raise ArgumentError(
-            f"{type(optimizer).__name__}: {name} must be in [{low}, {high}), got {value!r}"
-        )
+    name = f"{type(optimizer).__name__}: {name}"
+    if not low <= as_number(value, name) < high:
+        raise ArgumentError(f"{name} must be in [{low}, {high}), got {value!r}")
 
 
 def _check_eps(optimizer: Optimizer, eps: float) -> None:
-    if not eps > 0:
+    if not as_number(eps, f"{type(optimizer).__name__}: eps") > 0:
         raise ArgumentError(f"{type(optimizer).__name__}: eps must be above 0, got {eps!r}")

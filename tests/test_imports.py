@@ -10,7 +10,7 @@ import fastscratch
 PACKAGE = Path(fastscratch.__file__).parent
 
 FLOORS = (
-    ("errors", "types", "files"),
+    ("errors", "types", "files", "arguments"),
     ("kernels",),
     ("dispatch",),
     ("ops",),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from fastscratch.arguments import as_count
 from fastscratch.dispatch.buffers import Buffers
 from fastscratch.dispatch.settings import (
     Block,
@@ -12,7 +13,6 @@ from fastscratch.dispatch.settings import (
     Settings,
     changed,
     check_name,
-    check_num_threads,
     current_settings,
     forget_plans,
     keep_journal,
@@ -86,7 +86,7 @@ def threads(num_threads: int) -> Block:
     ...     fs.get_num_threads()
     1
     """
-    checked = check_num_threads(num_threads)
+    checked = as_count(num_threads, "num_threads")
     return changed(lambda old: {"num_threads": checked})
 
 

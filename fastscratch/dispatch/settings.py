@@ -14,13 +14,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakSet
 
-import numpy as np
-
+from fastscratch.arguments import as_count
 from fastscratch.dispatch.buffers import Buffers
 from fastscratch.dispatch.configuration import Configuration, PerOp, read_environment, read_file
 from fastscratch.dispatch.machine import default_num_threads
 from fastscratch.dispatch.outside import register_installed
-from fastscratch.errors import ArgumentError, BackendUnavailableError
+from fastscratch.errors import BackendUnavailableError
 from fastscratch.kernels.catalogue import OPS, backend_reason
 
 Choices = dict[str, dict[str, int]]
@@ -119,7 +118,7 @@ def set_num_threads(num_threads: int) -> None:
     >>> fs.set_num_threads(fs.get_num_threads())
     """
     global _process
-    checked = check_num_threads(num_threads)
+    checked = as_count(num_threads, "num_threads")
     _process = _intern(replace(process_settings(), num_threads=checked, plans={}))
     inner = context.get()
     if inner is not None:
@@ -202,17 +201,6 @@ def process_settings() -> Settings:
             deterministic=said("deterministic", False), fallback=said("fallback", "warn"),
         ))  # fmt: skip
     return _process
-
-
-def check_num_threads(num_threads: int) -> int:
-    """``num_threads`` as an int, if it is a positive one."""
-    if (
-        isinstance(num_threads, bool)
-        or not isinstance(num_threads, int | np.integer)
-        or num_threads < 1
-    ):
-        raise ArgumentError(f"num_threads must be a positive int, got {num_threads!r}")
-    return int(num_threads)
 
 
 if hasattr(os, "register_at_fork"):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastscratch import ops
+from fastscratch.arguments import as_number
 from fastscratch.errors import ArgumentError, ShapeError
 from fastscratch.layers.base import Layer
 from fastscratch.layers.parameter import Buffer, Parameter
@@ -60,7 +61,8 @@ class BatchNorm(Layer):
         self, *, momentum: float = 0.9, eps: float = 1e-5, backend: str | None = None
     ) -> None:
         super().__init__(backend=backend)
-        if not 0 <= momentum <= 1 or not eps > 0:
+        as_number(momentum, "BatchNorm: momentum")
+        if not 0 <= momentum <= 1 or not as_number(eps, "BatchNorm: eps") > 0:
             raise ArgumentError(
                 "BatchNorm: momentum must be in [0, 1] and eps above 0, got "
                 f"momentum={momentum!r}, eps={eps!r}"

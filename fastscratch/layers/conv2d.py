@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastscratch import ops
+from fastscratch.arguments import as_count
 from fastscratch.errors import ArgumentError
 from fastscratch.initializers import InitializerLike
 from fastscratch.kernels.geometry import as_pair
@@ -70,7 +71,7 @@ class Conv2d(Layer):
         backend: str | None = None,
     ) -> None:
         super().__init__(backend=backend)
-        if out_channels < 1 or groups < 1 or out_channels % groups:
+        if as_count(out_channels, "Conv2d: out_channels") % as_count(groups, "Conv2d: groups"):
             raise ArgumentError(
                 "Conv2d: out_channels must be a positive multiple of groups, got "
                 f"out_channels={out_channels}, groups={groups}"

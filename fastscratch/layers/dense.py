@@ -3,7 +3,8 @@
 from typing import Any
 
 from fastscratch import ops
-from fastscratch.errors import ArgumentError, ShapeError
+from fastscratch.arguments import as_count
+from fastscratch.errors import ShapeError
 from fastscratch.initializers import InitializerLike
 from fastscratch.layers.base import Layer
 from fastscratch.layers.parameter import Parameter
@@ -52,9 +53,7 @@ class Dense(Layer):
         backend: str | None = None,
     ) -> None:
         super().__init__(backend=backend)
-        if out_features < 1:
-            raise ArgumentError(f"Dense: out_features must be 1 or more, got {out_features}")
-        self.out_features = out_features
+        self.out_features = as_count(out_features, "Dense: out_features")
         self.use_bias = bias
         self.bias: Parameter | None = None
         self.weight_init = weight_init

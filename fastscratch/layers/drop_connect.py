@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastscratch import ops
+from fastscratch.arguments import as_number
 from fastscratch.errors import ArgumentError
 from fastscratch.initializers import InitializerLike
 from fastscratch.layers.dense import Dense
@@ -64,7 +65,7 @@ class DropConnect(Dense):
         super().__init__(
             out_features, bias=bias, weight_init=weight_init, bias_init=bias_init, backend=backend
         )
-        if not 0 <= ratio < 1:
+        if not 0 <= as_number(ratio, "DropConnect: ratio") < 1:
             raise ArgumentError(f"DropConnect: ratio must be in [0, 1), got {ratio!r}")
         self.ratio = ratio
 

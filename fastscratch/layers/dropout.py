@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastscratch import ops
+from fastscratch.arguments import as_number
 from fastscratch.errors import ArgumentError
 from fastscratch.layers.base import Layer
 from fastscratch.layers.parameter import Buffer
@@ -49,7 +50,7 @@ class Dropout(Layer):
 
     def __init__(self, ratio: float = 0.5, *, backend: str | None = None) -> None:
         super().__init__(backend=backend)
-        if not 0 <= ratio < 1:
+        if not 0 <= as_number(ratio, "Dropout: ratio") < 1:
             raise ArgumentError(f"Dropout: ratio must be in [0, 1), got {ratio!r}")
         self.ratio = ratio
 

@@ -3,6 +3,7 @@
 import math
 
 from fastscratch import ops
+from fastscratch.arguments import as_number
 from fastscratch.errors import ArgumentError
 from fastscratch.layers.base import Layer
 from fastscratch.layers.parameter import Parameter
@@ -151,6 +152,6 @@ class PReLU(Layer):
 
 
 def _finite(layer: str, value: float) -> float:
-    if not abs(value) < float("inf"):
+    if not abs(as_number(value, f"{layer}: the slope")) < float("inf"):
         raise ArgumentError(f"{layer}: the slope must be a finite number, got {value!r}")
     return value

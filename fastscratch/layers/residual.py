@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from fastscratch import ops
+from fastscratch.arguments import as_number
 from fastscratch.errors import ArgumentError, ShapeError
 from fastscratch.layers.base import Layer
 from fastscratch.layers.parameter import Buffer
@@ -70,7 +71,7 @@ class Residual(Layer):
         backend: str | None = None,
     ) -> None:
         super().__init__(backend=backend)
-        if not 0 < survival <= 1:
+        if not 0 < as_number(survival, "Residual: survival") <= 1:
             raise ArgumentError(f"Residual: survival must be in (0, 1], got {survival!r}")
         for part in (body, shortcut):
             if part is not None and not isinstance(part, Layer):

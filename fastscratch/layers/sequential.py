@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from fastscratch.arguments import as_count
 from fastscratch.errors import ArgumentError
 from fastscratch.layers.archive import save_model
 from fastscratch.layers.base import Layer
@@ -123,8 +124,7 @@ class Sequential(Layer):
         >>> Sequential(Dense(3)).predict(np.ones((1000, 4), np.float32), batch_size=100).shape
         (1000, 3)
         """
-        if batch_size < 1:
-            raise ArgumentError(f"predict: batch_size must be 1 or more, got {batch_size}")
+        batch_size = as_count(batch_size, "predict: batch_size")
         first = self.forward(x[:batch_size])
         if len(x) <= batch_size:
             return first.copy() if np.may_share_memory(first, x) else first

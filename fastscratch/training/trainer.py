@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fastscratch.arguments import as_count
 from fastscratch.dispatch import get_num_threads, record_choices, reuse_buffers, single_blas_thread
 from fastscratch.errors import ArgumentError, ShapeError, TrainingError
 from fastscratch.optimizers import FlatParameters
@@ -104,9 +105,9 @@ class Trainer:
         checkpoint_every: int | None = None,
         progress_bar: bool | None = None,
     ) -> None:
-        _check_count("batch_size", batch_size)
+        as_count(batch_size, "batch_size")
         if checkpoint_every is not None:
-            _check_count("checkpoint_every", checkpoint_every)
+            as_count(checkpoint_every, "checkpoint_every")
             if checkpoint is None:
                 raise ArgumentError("Trainer: checkpoint_every needs a folder in checkpoint")
         if schedule_every not in ("epoch", "step"):
@@ -175,7 +176,7 @@ class Trainer:
             If a checkpoint cannot be written, is damaged, or belongs to another run; or if there is
             one and `resume` is False.
         """
-        _check_count("epochs", epochs)
+        as_count(epochs, "epochs")
         if validation is not None:
             samples, targets = (len(array) for array in validation)
             if samples != targets or samples == 0:
@@ -356,8 +357,3 @@ class Trainer:
             self._resume.refuse_other_choices(self._choices)
             self._merge_choices()
             self._resume.save()
-
-
-def _check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ArgumentError(f"{name} must be a positive int, got {value!r}")
