@@ -29,6 +29,8 @@ _MENDING = (
     "FASTSCRATCH_BUILD=require, which shows what the compiler says"
 )
 
+_AGAIN = "to mend it, install fastscratch again, or: python setup.py build_ext --inplace"
+
 
 def _read_build_info() -> dict[str, Any]:
     try:
@@ -58,6 +60,8 @@ def _choose_level() -> tuple[str | None, str]:
         return None, f"the compiled files do not fit this Python: {error}; to mend it, {_MENDING}"
     for level in reversed(LEVELS[: LEVELS.index(cap) + 1]):
         if level in supported and level in build_info["levels"]:
+            if not any((_FOLDER / level).glob("calls.*")):
+                return None, f"what was compiled is older than the Python files; {_AGAIN}"
             return level, ""
     return None, f"nothing was built for this processor; to mend it, {_MENDING}"
 
