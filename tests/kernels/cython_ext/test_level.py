@@ -93,9 +93,9 @@ def test_a_missing_build_says_why_and_how_to_mend_it(text, said, tmp_path, monke
 
 def test_a_build_older_than_the_package_is_not_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(cython_ext, "_FOLDER", tmp_path)
-    for level in cython_ext.LEVELS:
-        (tmp_path / level).mkdir()
-        (tmp_path / level / "conv2d.so").touch()
+    for folder in cython_ext.LEVELS:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "conv2d.so").touch()
     level, reason = cython_ext._choose_level()
     assert level is None
     assert "what was compiled is older than the Python files" in reason
