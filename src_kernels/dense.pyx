@@ -14,10 +14,10 @@ from fastscratch.kernels.cython_ext.scratch import Scratch
 cnp.import_array()
 
 cdef enum:
-    FEW_ROWS = 3  # up to here B is read once, unpacked
+    FEW_ROWS = 3  # of x or dout: up to here the weights are read once, unpacked
     LEAST_DOT = 12  # terms of a sum along a row of the weights, per example: finishing takes long
     LEAST_SUMS = 32  # of a row of y, added up as they lie; with 14, 0.4 of the speed
-    LEAST_PRODUCTS = 64  # of a row of dw; with 30, 0.4 of the speed
+    LEAST_PRODUCTS = 32  # of a row of dw, per example: in shorter ones the product is as fast
     BYTES_PER_PART = 256 << 10  # of weights, that take longer to read than a thread to wake
 
 
@@ -145,7 +145,7 @@ cdef void backward_weight(
         for k in range(K):
             for n in range(N):
                 db[n] += dout[k * N + n]
-    if K <= 1 or K <= FEW_ROWS and N >= LEAST_PRODUCTS:
+    if K <= 1 or K <= 4 and N >= K * LEAST_PRODUCTS:
         if parts == 1:
             few_rows_backward_weight(dout, x, dw, M, N, K, 0, M)
             return
@@ -161,23 +161,34 @@ cdef void few_rows_backward_weight(
     const real* dout, const real* x, real* dw,
     Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, Py_ssize_t begin, Py_ssize_t end,
 ) noexcept nogil:
-    """Some rows of dw = x.T @ dout: each is finished while it is in the cache.
+    """Some rows of dw = x.T @ dout, of up to four examples, each in one pass.
 
-    1.6 times as fast as adding one example after the other to the whole, at up to two examples.
+    1.5 to 2 times as fast as adding one example after the other to a row.
     """
-    cdef Py_ssize_t k, m, n
-    cdef real factor
+    cdef Py_ssize_t m, n
+    cdef const real* d = dout
+    cdef real x0, x1, x2, x3
+    cdef real* row
     for m in range(begin, end):
+        row = dw + m * N
         if K == 0:
-            memset(dw + m * N, 0, N * sizeof(real))
-        for k in range(K):
-            factor = x[k * M + m]
-            if k == 0:
-                for n in range(N):
-                    dw[m * N + n] = factor * dout[n]
-            else:
-                for n in range(N):
-                    dw[m * N + n] += factor * dout[k * N + n]
+            memset(row, 0, N * sizeof(real))
+        elif K == 1:
+            x0 = x[m]
+            for n in range(N):
+                row[n] = x0 * d[n]
+        elif K == 2:
+            x0, x1 = x[m], x[M + m]
+            for n in range(N):
+                row[n] = x0 * d[n] + x1 * d[N + n]
+        elif K == 3:
+            x0, x1, x2 = x[m], x[M + m], x[2 * M + m]
+            for n in range(N):
+                row[n] = x0 * d[n] + x1 * d[N + n] + x2 * d[2 * N + n]
+        else:
+            x0, x1, x2, x3 = x[m], x[M + m], x[2 * M + m], x[3 * M + m]
+            for n in range(N):
+                row[n] = (x0 * d[n] + x1 * d[N + n]) + (x2 * d[2 * N + n] + x3 * d[3 * N + n])
 
 
 def dense_forward(

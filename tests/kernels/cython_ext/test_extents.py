@@ -30,6 +30,8 @@ DENSE = (
     *("n1i784:o100", "n2i37:o5", "n15i1030:o67", "n130i513:o290", "n3i33:o1100"),
     # gradients of few rows, from four rows of weights at a time and what is left
     *("n1i3:o16", "n2i7:o41", "n3i9:o67", "n1i1030:o513"),
+    # gradients of weights of up to four examples
+    *("n0i3:o70", "n2i5:o64", "n3i1031:o130", "n4i7:o129", "n4i3:o127"),
     # gradients of weights whose last columns are few, in one and in several chunks of the sum
     *("n7i197:o34", "n33i211:o23", "n530i213:o21", "n1030i193:o71"),
 )
