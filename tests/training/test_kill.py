@@ -82,18 +82,26 @@ def test_killed_before_the_first_epoch_is_kept(tmp_path, unbroken, backend):
     check_equal(folder, unbroken(backend))
 
 
+def written_at(path: Path) -> int:
+    """When a file was written; 0 if it is not there, as between two renames."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def kill_at_random(folder: Path, backend: str, kills: int, seed: int) -> int:
     """Kill a run at random moments, again and again; how often that hit it alive."""
     moments = random.Random(seed)
     newest = folder / "checkpoint.npz"
     hits = 0
     for _ in range(kills):
-        before = newest.stat().st_mtime_ns if newest.exists() else 0
+        before = written_at(newest)
         process = begin(folder, backend)
         # Starting takes a while, in which nothing is written: wait until something is.
         deadline = time.monotonic() + LIMIT
         while process.poll() is None and time.monotonic() < deadline:
-            if newest.exists() and newest.stat().st_mtime_ns != before:
+            if written_at(newest) not in (0, before):
                 break
             time.sleep(0.001)
         time.sleep(moments.uniform(0, 0.05))
