@@ -41,15 +41,16 @@ def draw(history: Any, folder: RunFolder) -> str:
 
 def report(history: Any, folder: RunFolder | None, no_picture: str, images: int) -> None:
     """Print time, speed, who ran, and what was kept."""
+    epochs = f"{len(history)} epoch{'s' * (len(history) != 1)}"
     print()
     if history.interrupted:
-        print(f"interrupted after {len(history)} epochs; all that was reached is kept")
+        print(f"interrupted after {epochs}; all that was reached is kept")
     elif history.stopped:
-        print(f"stopped after {len(history)} epochs: {history.stopped}")
+        print(f"stopped after {epochs}: {history.stopped}")
     training = sum(record["seconds"] for record in history)
     if training:
         print(
-            f"trained {len(history)} epochs of {images:,} images in {history.seconds:.1f} s: "
+            f"trained {epochs} of {images:,} images in {history.seconds:.1f} s: "
             f"{images * len(history) / training:,.0f} images/s"
         )
     if history.implementations:
