@@ -30,7 +30,7 @@ import numpy as np
 import threadpoolctl
 
 import fastscratch as fs
-from benchmarks.suite.calls import time_calls
+from benchmarks.suite.calls import seconds_of_call
 from fastscratch.dispatch.choose import candidates as able_to_run
 from fastscratch.dispatch.machine import processor_name, usable_processors
 from fastscratch.kernels import cython_ext
@@ -106,12 +106,12 @@ def time_problem(
         repeats = {}
         for name, candidate in candidates.items():
             candidate()  # compiles, and plans
-            repeats[name] = max(1, int(0.02 / max(time_calls(candidate, 1), 1e-7)))
+            repeats[name] = max(1, int(0.02 / max(seconds_of_call(candidate, 1), 1e-7)))
         for _ in range(rounds):
             for name, candidate in candidates.items():
                 time.sleep(0.002)  # the pool of the last candidate stops spinning
                 candidate()
-                seconds[name].append(time_calls(candidate, min(repeats[name], 2000)))
+                seconds[name].append(seconds_of_call(candidate, min(repeats[name], 2000)))
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     spec = OPS[problem.op]
     return {

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gate import FOLDER, Benchmark, Side, benchmarks, build, compare, copy_tree
-from benchmarks.suite.calls import time_calls
+from benchmarks.suite.calls import seconds_of_call
 
 RECORD = Path(__file__).with_name("gate_trial.json")
 SHARE = 0.15
@@ -119,14 +119,14 @@ def c_step() -> float:
                    input=code, text=True, check=True)  # fmt: skip
     loop = ctypes.CDLL(str(library)).planted
     loop.argtypes = [ctypes.c_long]
-    return min(time_calls(lambda: loop(1_000_000), 1) for _ in range(20)) / 1e6
+    return min(seconds_of_call(lambda: loop(1_000_000), 1) for _ in range(20)) / 1e6
 
 
 def numba_step() -> float:
     """The same for Numba's."""
     scope: dict[str, Any] = {}
     exec(compile(NUMBA_LOOP, "planted", "exec"), scope)
-    return min(time_calls(lambda: scope["planted"](1_000_000), 1) for _ in range(20)) / 1e6
+    return min(seconds_of_call(lambda: scope["planted"](1_000_000), 1) for _ in range(20)) / 1e6
 
 
 def plant(name: str, case: dict[str, Any] | None) -> None:

@@ -28,7 +28,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.suite.calls import Call, calls_within, kernel_call, time_calls
+from benchmarks.suite.calls import Call, calls_within, kernel_call, seconds_of_call
 from benchmarks.suite.peak_memory import measure as measure_memory
 from benchmarks.worker import ROOT
 
@@ -138,7 +138,7 @@ def head(problem: Any, threads: int) -> str:
 def sample(call: Call) -> dict[str, Any]:
     """Seconds of a call, and the shares of functions in the time of many."""
     count = calls_within(call, 0.05)
-    seconds = statistics.median(time_calls(call, count) for _ in range(7))
+    seconds = statistics.median(seconds_of_call(call, count) for _ in range(7))
     sampler = load_sampler()
     table = functions()
     if sampler.sampler_start(1000):

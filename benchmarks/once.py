@@ -14,6 +14,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Iterator
+from contextvars import copy_context
 from typing import Any
 
 KINDS = ("time_", "timeraw_", "track_")
@@ -30,34 +31,42 @@ def main(arguments: list[str] | None = None) -> int:
         text = f"{name}({', '.join(map(str, params))})"
         if options.words and not any(word in text for word in options.words):
             continue
-        instance = benchmark()
-        try:
-            instance.setup(*params) if hasattr(instance, "setup") else None
-        except NotImplementedError as error:
-            print(f"n/a: {text}: {error}")
-            continue
-        value = getattr(instance, name.rpartition(".")[2])(*params)
-        if "timeraw_" in name:
-            exec(compile(value, name, "exec"), {})
-        elif "track_" in name and not (isinstance(value, float) and value >= 0):
-            raise SystemExit(f"{text} gave {value!r}, expected a number")
-        print(text, flush=True)
-        count += 1
+        # In a context of its own: asv gives each a process, and what one has set ends with it.
+        count += copy_context().run(run_once, name, benchmark, params, text)
     print(f"{count} benchmarks ran")
     return 0 if count else 1
 
 
+def run_once(name: str, benchmark: Any, params: tuple[Any, ...], text: str) -> bool:
+    """Run one benchmark; whether it could."""
+    instance = benchmark()
+    try:
+        instance.setup(*params) if hasattr(instance, "setup") else None
+    except NotImplementedError as error:
+        print(f"n/a: {text}: {error}")
+        return False
+    value = getattr(instance, name.rpartition(".")[2])(*params)
+    if "timeraw_" in name:
+        exec(compile(value, name, "exec"), {})
+    elif "track_" in name and not (isinstance(value, float) and value >= 0):
+        raise SystemExit(f"{text} gave {value!r}, expected a number")
+    print(text, flush=True)
+    return True
+
+
 def benchmarks() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
-    """Every benchmark of the suite: its name, its class, and each combination of parameters."""
+    """Every benchmark, as asv finds them: name, class, and each combination of parameters."""
     suite = importlib.import_module("benchmarks.suite")
     for found in pkgutil.iter_modules(suite.__path__):
         module = importlib.import_module(f"{suite.__name__}.{found.name}")
         for name, value in sorted(vars(module).items()):
-            if name.startswith("_") or not inspect.isclass(value) or not hasattr(value, "params"):
+            if name.startswith(KINDS):
+                raise SystemExit(f"asv takes the function {found.name}.{name} for a benchmark")
+            if name.startswith("_") or not inspect.isclass(value) or inspect.isabstract(value):
                 continue
             for method in dir(value):
                 if method.startswith(KINDS):
-                    for params in itertools.product(*value.params):
+                    for params in itertools.product(*getattr(value, "params", ())):
                         yield f"{found.name}.{name}.{method}", value, params
 
 

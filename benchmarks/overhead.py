@@ -23,7 +23,7 @@ import numpy as np
 
 import fastscratch as fs
 from benchmarks.compare import torch_call
-from benchmarks.suite.calls import time_calls
+from benchmarks.suite.calls import seconds_of_call
 from fastscratch.dispatch import current_settings
 from fastscratch.dispatch.machine import processor_name
 from fastscratch.dispatch.measure import operands
@@ -142,10 +142,10 @@ def time_all(calls: dict[str, Call], rounds: int) -> dict[str, float]:
     repeats = {}
     for name, call in calls.items():
         call()
-        repeats[name] = max(1, int(5e-4 / time_calls(call, 20)))
+        repeats[name] = max(1, int(5e-4 / seconds_of_call(call, 20)))
     for _ in range(rounds):
         for name, call in calls.items():
-            found[name].append(1e6 * time_calls(call, repeats[name]))
+            found[name].append(1e6 * seconds_of_call(call, repeats[name]))
     return {name: min(values) for name, values in found.items()}
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import fastscratch as fs
 from benchmarks.networks import MODELS, make_batch, our_step
-from benchmarks.suite.calls import time_calls
+from benchmarks.suite.calls import seconds_of_call
 from fastscratch.dispatch import single_blas_thread
 from fastscratch.dispatch.machine import processor_name, usable_processors
 from fastscratch.dispatch.settings import forget_plans
@@ -88,12 +88,12 @@ def measure_steps(name: str, num_threads: int, options: argparse.Namespace) -> d
         repeats = {}
         for candidate, step in steps.items():
             step()  # compiles, and plans
-            repeats[candidate] = min(1000, max(1, int(SHORT / time_calls(step, 2))))
+            repeats[candidate] = min(1000, max(1, int(SHORT / seconds_of_call(step, 2))))
         for _ in range(options.rounds):
             for candidate, step in steps.items():
                 time.sleep(0.002)  # the pool of the last candidate stops spinning
                 step()
-                seconds[candidate].append(time_calls(step, repeats[candidate]))
+                seconds[candidate].append(seconds_of_call(step, repeats[candidate]))
     return {"seconds": {key: statistics.median(values) for key, values in seconds.items()}}
 
 
@@ -187,8 +187,8 @@ def measure_parts(name: str, num_threads: int, options: argparse.Namespace) -> d
     for backend in options.backends:
         with single_blas_thread(), our_step(name, backend, num_threads) as step:
             step()
-            repeats = min(1000, max(3, int(10 * SHORT / time_calls(step, 2))))
-            whole = min(time_calls(step, repeats) for _ in range(options.rounds))
+            repeats = min(1000, max(3, int(10 * SHORT / seconds_of_call(step, 2))))
+            whole = min(seconds_of_call(step, repeats) for _ in range(options.rounds))
             with timed_kernels() as spent:
                 for _ in range(options.rounds):
                     for _ in range(repeats):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.suite.calls import Call, calls_within, time_calls
+from benchmarks.suite.calls import Call, calls_within, seconds_of_call
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -93,9 +93,9 @@ def serve(make: Make) -> None:
         elif do == "time":
             call = calls[question["key"]]
             call()  # its threads wake up, its data come back to the cache
-            before = time_calls(yardstick, 1) if yardstick else 0.0
-            seconds = time_calls(call, question["calls"])
-            after = time_calls(yardstick, 1) if yardstick else 0.0
+            before = seconds_of_call(yardstick, 1) if yardstick else 0.0
+            seconds = seconds_of_call(call, question["calls"])
+            after = seconds_of_call(yardstick, 1) if yardstick else 0.0
             answer = [seconds, before, after]
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
@@ -115,7 +115,7 @@ def prepare(
     """
     try:
         call = make(**details)
-        first = time_calls(call, 1)
+        first = seconds_of_call(call, 1)
         if first > longest:
             return first
         calls[key] = call

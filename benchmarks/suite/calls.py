@@ -5,6 +5,7 @@ form of problems, and the contract of kernels.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -94,7 +95,7 @@ def kernel_call(text: str, implementation: str, num_threads: int) -> Call:
     return call
 
 
-def time_calls(call: Call, count: int) -> float:
+def seconds_of_call(call: Call, count: int) -> float:
     """Seconds of a call, the mean of so many."""
     start = time.perf_counter()
     for _ in range(count):
@@ -104,14 +105,16 @@ def time_calls(call: Call, count: int) -> float:
 
 def calls_within(call: Call, seconds: float, most: int = 10000) -> int:
     """How many calls take about so long, at least one."""
-    first = time_calls(call, 1)
+    first = seconds_of_call(call, 1)
     if first < 1e-3:
-        first = min(first, time_calls(call, 5))
+        first = min(first, seconds_of_call(call, 5))
     return max(1, min(most, int(seconds / max(first, 1e-7))))
 
 
-class TimedCalls:
+class TimedCalls(ABC):
     """Base of benchmarks that time a call: `prepare` returns it, outside of what is timed.
+
+    Abstract, as asv takes every other class with a method ``time_...`` for a benchmark.
 
     asv runs a set-up before every single call, however short. So a benchmark's body makes as many
     calls as take a moment, on a clock that is divided by their number, and is set up once.
@@ -124,8 +127,9 @@ class TimedCalls:
     timeout = 120
     version = "1"
 
+    @abstractmethod
     def prepare(self, *params: Any) -> Call:
-        raise NotImplementedError
+        """What is to be timed."""
 
     def setup(self, *params: Any) -> None:
         if hasattr(self, "call"):

@@ -70,12 +70,12 @@ class importing:
 FIRST_CALL = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from suite.calls import kernel_call, time_calls
+from suite.calls import kernel_call, seconds_of_call
 import numba
 start = time.perf_counter()
 call = kernel_call(sys.argv[2], "numba", 1)
 first = time.perf_counter() - start
-print(first - time_calls(call, 3))
+print(first - seconds_of_call(call, 3))
 """
 
 
