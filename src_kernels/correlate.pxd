@@ -20,7 +20,7 @@ from correlation_plan cimport TILE, WIDE, Correlation, pixels_of
 from correlation_source cimport check_reads, copy_channels
 from geometry cimport ceil_div, part_start
 from tile cimport (
-    ADDRESSED_ROWS, TILE_ROWS, copy_row, lanes_of, real, tile, transpose, wide_tile,
+    ADDRESSED_ROWS, TILE_ROWS, copy_row, lanes_of, real, store_second, tile, transpose, wide_tile,
 )
 
 
@@ -176,7 +176,7 @@ cdef inline void store_panel(
     Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t width,
 ) noexcept nogil:
     """out[oc, t, u] = result[t, u, oc]"""
-    cdef Py_ssize_t t, u, oc, panel = p.panel
+    cdef Py_ssize_t t, oc, panel = p.panel
     if p.out_col == 1 and p.out_row == cols:
         transpose(out, p.out_plane, result, panel, rows * cols, width)
         return
@@ -187,8 +187,7 @@ cdef inline void store_panel(
             continue
         transpose(edge, cols, result + t * cols * panel, panel, cols, width)
         for oc in range(width):
-            for u in range(cols):
-                out[oc * p.out_plane + t * p.out_row + u * p.out_col] = edge[oc * cols + u]
+            store_row(p, out + oc * p.out_plane + t * p.out_row, edge + oc * cols, cols)
 
 
 cdef inline void correlate_wide(
@@ -238,8 +237,8 @@ cdef inline void correlate_wide(
                      result, p.span, side_by_side, result)
         for c in range(width):
             for i in range(vectors - straight):
-                store_vector(p, out + (first + c) * p.out_plane + target[straight + i],
-                             result + c * p.span + i * lanes, min(lanes, cols))
+                store_row(p, out + (first + c) * p.out_plane + target[straight + i],
+                          result + c * p.span + i * lanes, min(lanes, cols))
 
 
 cdef inline void run_wide(
@@ -256,12 +255,15 @@ cdef inline void run_wide(
                   out_step, target + start if dense == NULL else target)
 
 
-cdef inline void store_vector(
+cdef inline void store_row(
     const Correlation* p, real* out, const real* source, Py_ssize_t count
 ) noexcept nogil:
+    """Where the elements of a row belong, every out_col-th column."""
     cdef Py_ssize_t i
     if p.out_col == 1:
         copy_row(out, source, count)
+    elif p.out_col == 2:
+        store_second(out, source, count)
     else:
         for i in range(count):
             out[i * p.out_col] = source[i]

@@ -1,7 +1,7 @@
 """What a correlation reads: x as it lies, or a padded copy of a job's part of it."""
 
 from correlation_plan cimport Correlation
-from geometry cimport copy_window
+from geometry cimport copy_window, copy_window_halves
 from tile cimport CHECK, CHECKED, real
 
 
@@ -24,6 +24,11 @@ cdef inline void copy_channels(
                 copy_window(target, p.copy_row, plane, p.H, p.W,
                             row * p.stride_h - p.top, p.row_gap, needed,
                             col * p.stride_w - p.left, p.col_gap, p.copy_row)
+                continue
+            if p.stride_w == 2 and p.col_gap == 1:
+                copy_window_halves(target, p.copy_row, p.phase, plane, p.H, p.W,
+                                   row * p.stride_h - p.top, p.row_gap, needed,
+                                   col * p.stride_w - p.left, p.phase)
                 continue
             for phase in range(stride_w):
                 copy_window(target + phase * p.phase, p.copy_row, plane, p.H, p.W,

@@ -1,6 +1,6 @@
 """Window arithmetic and the padded copy that all kernels share. All inline: no module is made."""
 
-from tile cimport copy_padded, copy_second, real
+from tile cimport copy_halves, copy_padded, copy_second, real
 
 
 cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
@@ -88,6 +88,28 @@ cdef inline bint windows_tile(const Windows* w) noexcept nogil:
     )
 
 
+cdef inline void clear_rows(
+    real* dst, Py_ssize_t dst_step, Py_ssize_t rows, Py_ssize_t cols
+) noexcept nogil:
+    cdef Py_ssize_t i, j
+    for i in range(rows):
+        for j in range(cols):
+            dst[i * dst_step + j] = 0
+
+
+cdef inline void copy_window_halves(
+    real* dst, Py_ssize_t dst_step, Py_ssize_t odd, const real* plane, Py_ssize_t H, Py_ssize_t W,
+    Py_ssize_t row, Py_ssize_t row_step, Py_ssize_t rows, Py_ssize_t col, Py_ssize_t cols,
+) noexcept nogil:
+    """dst[i, j] = plane[row + i*row_step, col + 2*j], and dst[i, odd + j] one column further."""
+    cdef Py_ssize_t top = min(first_inside(row, row_step), rows)
+    cdef Py_ssize_t bottom = max(end_inside(row, row_step, rows, H), top)
+    clear_rows(dst, dst_step, top, odd + cols)
+    clear_rows(dst + bottom * dst_step, dst_step, rows - bottom, odd + cols)
+    copy_halves(dst + top * dst_step, dst_step, odd, plane + (row + top * row_step) * W,
+                row_step * W, bottom - top, -col, W, cols, H * W)
+
+
 cdef inline void copy_window(
     real* dst, Py_ssize_t dst_step, const real* plane, Py_ssize_t H, Py_ssize_t W,
     Py_ssize_t row, Py_ssize_t row_step, Py_ssize_t rows,
@@ -102,10 +124,8 @@ cdef inline void copy_window(
     cdef const real* source = plane + (row + top * row_step) * W + col
     if first == end:
         bottom = top
-    for i in range(rows):
-        if i < top or i >= bottom:
-            for j in range(cols):
-                dst[i * dst_step + j] = 0
+    clear_rows(dst, dst_step, top, cols)
+    clear_rows(dst + bottom * dst_step, dst_step, rows - bottom, cols)
     dst += top * dst_step
     if col_step == 1:
         copy_padded(dst, dst_step, source + first, row_step * W, bottom - top,

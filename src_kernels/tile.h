@@ -128,6 +128,16 @@ TILE_INLINE void X(store)(REAL *p, X(vec) v) { *(X(loose) *)p = v; }
 TILE_INLINE X(vec) X(load_some)(const REAL *p, unsigned bits) { return (X(vec))MASKED_LOAD(bits, p); }
 #endif
 
+/* A bit for each lane i with 0 <= at + i < count. */
+TILE_INLINE unsigned X(lanes_inside)(ptrdiff_t at, ptrdiff_t count)
+{
+    const unsigned all = (1u << LANES) - 1;
+    const ptrdiff_t skipped = at < 0 ? -at : 0, end = count - at;
+    if (skipped >= LANES || end <= 0)
+        return 0;
+    return (end < LANES ? (1u << end) - 1 : all) & all << skipped;
+}
+
 /* The first `count` elements of a vector, at most LANES; zeros are loaded beyond them. */
 TILE_INLINE X(vec) X(load_first)(const REAL *p, ptrdiff_t count)
 {
@@ -354,11 +364,13 @@ TILE_INLINE void X(copy_row)(REAL *dst, const REAL *src, ptrdiff_t count)
 }
 
 /* The lanes of two vectors, as shuffles name them: those of a step of the register transpose, which
-   exchanges the off-diagonal blocks of s x s elements; every second one, from s on; those s away. */
+   exchanges the off-diagonal blocks of s x s elements; every second one, from s on; those s away; each
+   of the first half twice. */
 #define LOW(e, s) ((e) & (s) ? LANES + (e) - (s) : (e))
 #define HIGH(e, s) ((e) & (s) ? LANES + (e) : (e) + (s))
 #define EVERY_SECOND(e, s) (2 * (e) + (s))
 #define ACROSS(e, s) ((e) ^ (s))
+#define TWICE(e, s) ((e) / 2)
 #define TWO(f, e, s) f(e, s), f(e + 1, s)
 #define FOUR(f, e, s) TWO(f, e, s), TWO(f, e + 2, s)
 #define EIGHT(f, e, s) FOUR(f, e, s), FOUR(f, e + 4, s)
@@ -412,6 +424,64 @@ TILE_FUNCTION void X(copy_second)(REAL *dst, const REAL *src, ptrdiff_t count)
         dst[i] = src[2 * i];
 }
 
+/* dst[2*i] = src[i]; what lies between is left alone. */
+TILE_FUNCTION void X(store_second)(REAL *dst, const REAL *src, ptrdiff_t count)
+{
+#if HAS_MASKS
+    for (ptrdiff_t i = 0; i < count; i += LANES / 2) {
+        const unsigned lanes = (2u << 2 * (count - i < LANES / 2 ? count - i - 1 : LANES / 2 - 1)) - 1;
+        const X(vec) value = X(load_first)(src + i, count - i < LANES / 2 ? count - i : LANES / 2);
+        MASKED_STORE(dst + 2 * i, lanes & 0x5555, SHUFFLE(mask, value, value, ALL_LANES(TWICE, 0, 0)));
+    }
+#else
+    for (ptrdiff_t i = 0; i < count; i++)
+        dst[2 * i] = src[i];
+#endif
+}
+
+/* dst[i, j] = row[2*j] and dst[i, odd + j] = row[2*j + 1] for j < width, where a row is that of src with
+   `before` zeros in front of its `count` elements, and zeros behind.
+
+   Windows of stride 2 find their neighbours' columns side by side. One column after the other, a copy of
+   planes of 16x16 took as long as three quarters of what was then multiplied. */
+TILE_FUNCTION void X(copy_halves)(REAL *dst, ptrdiff_t dst_step, ptrdiff_t odd, const REAL *src,
+                                  ptrdiff_t src_step, ptrdiff_t rows, ptrdiff_t before, ptrdiff_t count,
+                                  ptrdiff_t width, ptrdiff_t next)
+{
+#if HAS_MASKS
+    for (ptrdiff_t j = 0; j < width; j += LANES) {
+        const ptrdiff_t at = 2 * j - before, inside = width - j < LANES ? width - j : LANES;
+        const unsigned low = X(lanes_inside)(at, count), high = X(lanes_inside)(at + LANES, count);
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            const REAL *from = src + i * src_step + at;
+            REAL *to = dst + i * dst_step + j;
+            __builtin_prefetch(from + next);
+            __builtin_prefetch(from + LANES + next);
+            const X(vec) first = X(load_some)(from, low), second = X(load_some)(from + LANES, high);
+            X(store_first)(to, SHUFFLE(mask, first, second, ALL_LANES(EVERY_SECOND, 0, 0)), inside);
+            X(store_first)(to + odd, SHUFFLE(mask, first, second, ALL_LANES(EVERY_SECOND, 0, 1)), inside);
+        }
+    }
+#else
+    (void)next;
+    for (int half = 0; half < 2; half++) {
+        /* The columns first to end of this half are inside. */
+        const ptrdiff_t skipped = before > half ? (before - half + 1) / 2 : 0;
+        const ptrdiff_t first = skipped < width ? skipped : width;
+        const ptrdiff_t reached = before + count > half ? (before + count - half + 1) / 2 : 0;
+        const ptrdiff_t end = reached < first ? first : reached < width ? reached : width;
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            REAL *to = dst + i * dst_step + half * odd;
+            for (ptrdiff_t j = 0; j < first; j++)
+                to[j] = 0;
+            X(copy_second)(to + first, src + i * src_step + 2 * first + half - before, end - first);
+            for (ptrdiff_t j = end; j < width; j++)
+                to[j] = 0;
+        }
+    }
+#endif
+}
+
 /* dst[i, j] = src[i, j - before] and zeros around, for rows of `before + count + after` elements.
 
    Two whole vectors of zeros, most of which is then overwritten, take less time than two loops. What
@@ -422,6 +492,20 @@ TILE_FUNCTION void X(copy_padded)(REAL *dst, ptrdiff_t dst_step, const REAL *src
                                   ptrdiff_t next)
 {
     const ptrdiff_t width = before + count + after;
+#if HAS_MASKS
+    if (width <= 2 * LANES) { /* padded as they are loaded: 1.3 times as fast */
+        for (ptrdiff_t j = 0; j < width; j += LANES) {
+            const unsigned inside = X(lanes_inside)(j - before, count);
+            for (ptrdiff_t i = 0; i < rows; i++) {
+                const REAL *from = src + i * src_step + j - before;
+                __builtin_prefetch(from + next);
+                X(store_first)(dst + i * dst_step + j, X(load_some)(from, inside),
+                               width - j < LANES ? width - j : LANES);
+            }
+        }
+        return;
+    }
+#endif
     const X(vec) zero = {0};
     for (ptrdiff_t i = 0; i < rows; i++, dst += dst_step, src += src_step) {
         if (before <= LANES && after <= LANES && width >= LANES) {
@@ -742,6 +826,7 @@ TILE_FUNCTION void X(pack_rows)(REAL *restrict packed, ptrdiff_t panel_step, con
 #undef ALL_LANES
 #undef EVERY_SECOND
 #undef ACROSS
+#undef TWICE
 #undef TRANSPOSE_STEPS
 
 #endif

@@ -37,6 +37,12 @@ cdef extern from "tile.h" nogil:
     void copy_row_f64(double*, const double*, Py_ssize_t)
     void copy_second_f32(float*, const float*, Py_ssize_t)
     void copy_second_f64(double*, const double*, Py_ssize_t)
+    void store_second_f32(float*, const float*, Py_ssize_t)
+    void store_second_f64(double*, const double*, Py_ssize_t)
+    void copy_halves_f32(float*, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t,
+                         Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t)
+    void copy_halves_f64(double*, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t,
+                         Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t)
     void copy_padded_f32(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                          Py_ssize_t, Py_ssize_t, Py_ssize_t)
     void copy_padded_f64(double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
@@ -153,6 +159,25 @@ cdef inline void copy_second(real* dst, const real* src, Py_ssize_t count) noexc
         copy_second_f32(dst, src, count)
     else:
         copy_second_f64(dst, src, count)
+
+
+cdef inline void store_second(real* dst, const real* src, Py_ssize_t count) noexcept nogil:
+    """dst[2*i] = src[i]"""
+    if real is float:
+        store_second_f32(dst, src, count)
+    else:
+        store_second_f64(dst, src, count)
+
+
+cdef inline void copy_halves(
+    real* dst, Py_ssize_t dst_step, Py_ssize_t odd, const real* src, Py_ssize_t src_step,
+    Py_ssize_t rows, Py_ssize_t before, Py_ssize_t count, Py_ssize_t width, Py_ssize_t next,
+) noexcept nogil:
+    """dst[i, j] = row[2*j], dst[i, odd + j] = row[2*j + 1] of padded rows"""
+    if real is float:
+        copy_halves_f32(dst, dst_step, odd, src, src_step, rows, before, count, width, next)
+    else:
+        copy_halves_f64(dst, dst_step, odd, src, src_step, rows, before, count, width, next)
 
 
 cdef inline void copy_padded(

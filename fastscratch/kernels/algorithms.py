@@ -8,9 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fastscratch.kernels.problem import Problem, WindowProblem
+from fastscratch.kernels import cython_ext
+from fastscratch.kernels.problem import DTYPES, Problem, WindowProblem
 
 Accuracy = Literal["default", "fast"]
+
+_VECTOR_BYTES = 64 if cython_ext.level == "avx512" else 32
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,14 @@ def winograd2_prefers(p: Problem) -> bool:
 
     A tile saves multiplications for each pair of channels, and costs a transform for each channel.
     Narrow maps and few filters leave the direct algorithm's vectors half empty, so that less is
-    enough there. Measured with AVX-512, one thread, 3 to 256 channels, against the direct
-    algorithm there: with 16 channels on both sides 0.9 to 1.9 times as fast, with 12 or fewer on
-    one 0.2 to 1.1 times on maps 14 or more wide, on narrower ones 0.7 to 1.9 times from 16 summed
-    channels on. The weights' gradient: 1.0 to 2.0 times from 16 channels of x on; with 3 or 5
-    filters 0.6 to 1.1 times on wide maps and 1.2 to 8.6 times on narrow ones. A single tile does
-    not pay for the transform of the weights (0.9 times).
+    enough there; and its own are half empty where the channels that it makes do not fill two
+    vectors. Measured with one thread, 3 to 256 channels, against the direct algorithm there: with
+    two full vectors made and 16 channels summed 1.0 to 2.0 times as fast; on maps 14 or more wide,
+    with half of them (16 channels at AVX-512) 0.6 to 1.0 times up to 48 summed channels, with 24
+    of 32 0.7 to 1.0 times up to 24, with fewer 0.2 to 1.1 times; on narrower maps 0.7 to 1.9 times
+    from 16 summed channels on. The weights' gradient: 0.9 to 2.0 times from 16 channels of x on;
+    with 3 or 5 filters 0.6 to 1.1 times on wide maps and 1.2 to 8.6 times on narrow ones. A single
+    tile does not pay for the transform of the weights (0.9 times).
     """
     if not isinstance(p, WindowProblem):
         return False
@@ -85,7 +90,12 @@ def winograd2_prefers(p: Problem) -> bool:
             return channels >= 16
         return filters >= 3 and OW <= 16 and channels >= (8 if OW <= 8 else 16)
     summed, made = (p.OC, p.C) if p.op.endswith("backward_input") else (p.C, p.OC)
-    return summed >= 16 and made >= (3 if OW <= 4 else 8 if OW <= 8 else 16)
+    if OW <= 8:
+        return summed >= 16 and made >= (3 if OW <= 4 else 8)
+    two_vectors = 2 * _VECTOR_BYTES // DTYPES[p.dtype].itemsize
+    if 4 * made < 3 * two_vectors:
+        return made >= 16 and summed >= 2 * two_vectors
+    return made >= 16 and summed >= (16 if made >= two_vectors else two_vectors)
 
 
 def winograd4_prefers(p: Problem) -> bool:

@@ -116,6 +116,27 @@ def test_what_is_preferred_differs_by_direction_and_width(direction, text, prefe
     assert winograd2_prefers(problem) is preferred
 
 
+@pytest.mark.parametrize(
+    ("text", "at_32_bytes", "at_64_bytes"),
+    [
+        ("f32:n4c16h32w32:oc16k3p1", True, False),
+        ("f32:n4c64h32w32:oc16k3p1", True, True),
+        ("f32:n4c16h32w32:oc24k3p1", True, False),
+        ("f32:n4c32h32w32:oc24k3p1", True, True),
+        ("f32:n4c16h32w32:oc32k3p1", True, True),
+        ("f32:n4c64h32w32:oc15k3p1", False, False),
+        ("f64:n4c16h32w32:oc16k3p1", True, True),
+    ],
+)
+def test_channels_that_do_not_fill_vectors_must_sum_more(
+    monkeypatch, text, at_32_bytes, at_64_bytes
+):
+    problem = parse_problem(f"conv2d_forward:{text}")
+    for vector_bytes, preferred in ((32, at_32_bytes), (64, at_64_bytes)):
+        monkeypatch.setattr("fastscratch.kernels.algorithms._VECTOR_BYTES", vector_bytes)
+        assert winograd2_prefers(problem) is preferred
+
+
 def test_a_named_algorithm_runs_whatever_is_preferred(require_backend):
     require_backend("cython")
     preferred = parse_problem("conv2d_forward:f32:n8c64h56w56:oc64k3p1")
