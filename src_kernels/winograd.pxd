@@ -158,6 +158,7 @@ cdef inline void transform_block(
     cdef Py_ssize_t c, k, r, n, t, rows, needed, top, bottom, left, right, i, width, count
     cdef const real* plane
     cdef real* part
+    cdef real* inside
     cdef real* target
     # What lies outside of the images is zero, and stays so from slice to slice.
     memset(workspace, 0, s.raw_size + s.image_size)
@@ -178,18 +179,16 @@ cdef inline void transform_block(
             if top < bottom and left < right:
                 plane = <const real*> s.data + ((n * s.C + first + c) * s.H + top) * s.W + left
                 count = right - left
-                if count == s.W:
+                inside = part + (top - t * p.m + s.top) * image_row
+                inside += (left - block.col * p.m + s.left) * slice
+                if count == s.W and count % slice:
                     transpose(raw, slice, plane, s.H * s.W, width, (bottom - top) * count)
+                    for i in range(bottom - top):
+                        memcpy(inside + i * image_row, raw + i * count * slice, count * SLICE_BYTES)
                 else:
                     for i in range(bottom - top):
-                        transpose(raw + i * count * slice, slice, plane + i * s.W, s.H * s.W,
+                        transpose(inside + i * image_row, slice, plane + i * s.W, s.H * s.W,
                                   width, count)
-                for i in range(bottom - top):
-                    memcpy(
-                        part + ((top + i - t * p.m + s.top) * cols
-                                + left - block.col * p.m + s.left) * slice,
-                        raw + i * count * slice, count * SLICE_BYTES,
-                    )
             for i in range(rows):
                 transform_row(s, p.m, part + i * p.m * image_row, image_row, target, block.cols)
                 target += block.cols * s.tile
