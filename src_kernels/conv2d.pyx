@@ -17,9 +17,10 @@ from correlation_plan cimport (
     Correlation, clear_tables, fill_tables, pack_panel, plan_correlation,
 )
 from depthwise cimport (
-    Planes, correlate_plane, correlate_planes_weight, fill_planes_tables, is_depthwise,
-    plan_planes, plan_planes_gradient,
+    NARROW_PLANES, Planes, correlate_narrow, correlate_plane, correlate_planes_weight,
+    fill_planes_tables, is_depthwise, is_narrow, plan_planes, plan_planes_gradient,
 )
+from geometry cimport ceil_div
 from input_gradient cimport (
     InputGradient, few_channels, fill_input_tables, pack_rows_of_taps, plan_input_gradient,
     shift_and_add,
@@ -78,16 +79,27 @@ cdef void run_planes(
     Planes* p, bint backward, const real* source, const real* weight, const real* bias, real* out,
     int num_threads,
 ):
-    """Forward or backward to the input. A job is a plane."""
+    """Forward or backward to the input. A job is a plane, or some narrow ones."""
     cdef Py_ssize_t jobs = p.N * p.G, job
     cdef int workers = <int> max(1, min(num_threads, jobs))
+    cdef bint narrow
     memory = Scratch(p.packed_size + p.table_size + workers * p.workspace_size)
     p.packed = <void*> <uintptr_t> memory.address
     p.offset = <Py_ssize_t*> (<char*> p.packed + p.packed_size)
     p.workspace = <char*> p.packed + p.packed_size + p.table_size
     with nogil:
         fill_planes_tables(p, backward, weight, <real*> p.packed, workers)
-        if workers == 1:
+        narrow = is_narrow(p, source, out)
+        if narrow:
+            p.channels = max(1, min(NARROW_PLANES, jobs // (4 * workers)))
+            jobs = p.N * ceil_div(p.G, p.channels)
+        if narrow and workers == 1:
+            for job in range(jobs):
+                correlate_narrow(p, job, source, bias, out)
+        elif narrow:
+            for job in prange(jobs, schedule="static", num_threads=workers):
+                correlate_narrow(p, job, source, bias, out)
+        elif workers == 1:
             for job in range(jobs):
                 correlate_plane(p, job, 0, source, bias, out)
         else:
@@ -101,7 +113,7 @@ cdef void run_planes_gradient(
 ):
     """Backward to the weights. A job is some channels."""
     plan_planes_gradient(p, sizeof(real))
-    cdef Py_ssize_t jobs = (p.G + p.channels - 1) // p.channels, job
+    cdef Py_ssize_t jobs = ceil_div(p.G, p.channels), job
     cdef int workers = <int> max(1, min(num_threads, jobs))
     memory = Scratch(p.packed_size + p.table_size + workers * p.workspace_size)
     p.packed = <void*> <uintptr_t> memory.address

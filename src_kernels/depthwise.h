@@ -21,6 +21,9 @@
 #define DOT_TAPS 9
 #define MOST_STRIDE 4
 
+/* Of a row that is padded as it is loaded. */
+#define MOST_VECTORS 8
+
 /* The address of a row is that of the one before and a step. Left to itself, the compiler computes those
    of all rows ahead and keeps them on the stack, which takes another load for each load. */
 #define KEEP_WALKING(pointer) __asm__("" : "+r"(pointer))
@@ -106,8 +109,24 @@ TILE_FUNCTION void X(pad_rows)(REAL *dst, ptrdiff_t dst_step, ptrdiff_t part, pt
         first[p] = (before - p + stride - 1) / stride;
         end[p] = (before + count - p + stride - 1) / stride;
     }
-    if (is_clean && count < stride * LANES && !(HAS_MASKS && stride == 1))
+    if (is_clean && count < stride * LANES)
         is_clean = 0;
+#if HAS_MASKS
+    /* Padded as they are loaded, in whole vectors: 1.1 to 1.2 times as fast. */
+    const ptrdiff_t vectors = ((is_clean ? before + count : width) + LANES - 1) / LANES;
+    if (stride == 1 && vectors <= MOST_VECTORS) {
+        unsigned inside[MOST_VECTORS];
+        for (ptrdiff_t v = 0; v < vectors; v++)
+            inside[v] = X(lanes_inside)(v * LANES - before, count);
+        for (ptrdiff_t i = 0; i < rows; i++, dst += dst_step, src += src_step)
+            for (ptrdiff_t v = 0; v < vectors; v++) {
+                const REAL *from = src + v * LANES - before;
+                __builtin_prefetch(from + next);
+                X(store)(dst + v * LANES, X(load_some)(from, inside[v]));
+            }
+        return;
+    }
+#endif
     for (ptrdiff_t i = 0; i < rows; i++, dst += dst_step, src += src_step) {
         for (ptrdiff_t j = 0; j < count; j += line)
             __builtin_prefetch(src + next + j);
@@ -115,7 +134,7 @@ TILE_FUNCTION void X(pad_rows)(REAL *dst, ptrdiff_t dst_step, ptrdiff_t part, pt
         for (ptrdiff_t p = 0; p < stride && !is_clean; p++)
             for (ptrdiff_t j = 0; j < first[p]; j += LANES)
                 X(store)(dst + p * part + j, zero);
-        if (stride == 1 && count < LANES && src <= readable && !HAS_MASKS)
+        if (stride == 1 && count < LANES && src <= readable)
             X(store)(dst + before, X(load)(src));
         else if (stride == 1)
             X(copy_row)(dst + before, src, count);
@@ -279,53 +298,65 @@ TILE_FUNCTION void X(weighted_sums)(int gap, int kernel_h, ptrdiff_t taps, const
 #undef SUMS
 #undef SUMS_CASE
 
-#if HAS_MASKS
-/* Blocks of rows of a plane no wider than a vector, read where it lies: what is outside is masked away.
+/* Columns of a window that weighted_planes can have. */
+#define NARROW_COLUMNS 8
 
-   Windows reach at most `reach` rows beyond the plane. Rows that are surely in it need no mask of their
+#if HAS_MASKS
+/* Blocks of rows of planes no wider than a vector, read where they lie: what is outside is masked away.
+
+   Windows reach at most `reach` rows beyond a plane. Rows that are surely in it need no mask of their
    own: masks of all rows take more registers than there are, and planes of 7x7 or 14x14 1.2 times as long. */
 TILE_INLINE void X(sum_narrow)(const int at_once, const int kernel_h, const int reach, ptrdiff_t kernel_w,
-                               ptrdiff_t dilation_w, const REAL *weight, REAL start, const REAL *src,
-                               ptrdiff_t height, ptrdiff_t width, ptrdiff_t top, ptrdiff_t left,
-                               REAL *out, ptrdiff_t rows, ptrdiff_t cols)
+                               ptrdiff_t dilation_w, ptrdiff_t planes, ptrdiff_t filters, const REAL *weight,
+                               const REAL *bias, const REAL *src, ptrdiff_t height, ptrdiff_t width, ptrdiff_t top,
+                               ptrdiff_t left, REAL *out, ptrdiff_t rows, ptrdiff_t cols)
 {
-    for (ptrdiff_t r = 0; r < rows; r += at_once) {
-        if (r > rows - at_once)
-            r = rows - at_once;
-        X(vec) sums[SUM_ROWS];
+    unsigned inside[NARROW_COLUMNS];
+    for (ptrdiff_t kw = 0; kw < kernel_w; kw++) {
+        const ptrdiff_t shift = kw * dilation_w - left;
+        const ptrdiff_t first = shift < 0 ? -shift : 0, end = cols < width - shift ? cols : width - shift;
+        inside[kw] = first < end ? (1u << end) - (1u << first) : 0;
+    }
+    for (ptrdiff_t c = 0; c < planes; c++) {
+        for (ptrdiff_t r = 0; r < rows; r += at_once) {
+            if (r > rows - at_once)
+                r = rows - at_once;
+            X(vec) sums[SUM_ROWS];
 #pragma GCC unroll 8
-        for (int n = 0; n < at_once; n++)
-            sums[n] = start - (X(vec)){0};
-        for (ptrdiff_t kw = 0; kw < kernel_w; kw++) {
-            const ptrdiff_t shift = kw * dilation_w - left;
-            const ptrdiff_t first = shift < 0 ? -shift : 0, end = cols < width - shift ? cols : width - shift;
-            const unsigned inside = first < end ? (1u << end) - (1u << first) : 0;
-            const REAL *row = src + (r - top) * width + shift;
-            X(vec) factor[7];
+            for (int n = 0; n < at_once; n++)
+                sums[n] = (bias ? bias[c * filters] : 0) - (X(vec)){0};
+            for (ptrdiff_t kw = 0; kw < kernel_w; kw++) {
+                const REAL *row = src + (r - top) * width + kw * dilation_w - left;
+                X(vec) factor[7];
 #pragma GCC unroll 8
-            for (int kh = 0; kh < kernel_h; kh++)
-                factor[kh] = weight[kw * kernel_h + kh] - (X(vec)){0};
+                for (int kh = 0; kh < kernel_h; kh++)
+                    factor[kh] = weight[kw * kernel_h + kh] - (X(vec)){0};
 #pragma GCC unroll 16
-            for (int i = 0; i < at_once + kernel_h - 1; i++, row += width) {
-                const ptrdiff_t at = r - top + i;
-                const int is_sure = i >= reach && i < at_once + kernel_h - 1 - reach;
-                const X(vec) value = X(load_some)(row, is_sure || (at >= 0 && at < height) ? inside : 0);
+                for (int i = 0; i < at_once + kernel_h - 1; i++, row += width) {
+                    const ptrdiff_t at = r - top + i;
+                    const int is_sure = i >= reach && i < at_once + kernel_h - 1 - reach;
+                    const X(vec) value =
+                        X(load_some)(row, is_sure || (at >= 0 && at < height) ? inside[kw] : 0);
 #pragma GCC unroll 8
-                for (int n = 0; n < at_once; n++)
-                    if (i - n >= 0 && i - n < kernel_h)
-                        sums[n] += factor[i - n] * value;
+                    for (int n = 0; n < at_once; n++)
+                        if (i - n >= 0 && i - n < kernel_h)
+                            sums[n] += factor[i - n] * value;
+                }
             }
-        }
 #pragma GCC unroll 8
-        for (int n = 0; n < at_once; n++)
-            X(store_first)(out + (r + n) * cols, sums[n], cols);
+            for (int n = 0; n < at_once; n++)
+                X(store_first)(out + (r + n) * cols, sums[n], cols);
+        }
+        src += height * width;
+        out += filters * rows * cols;
+        weight += filters * kernel_h * kernel_w;
     }
 }
 #endif
 
 #define NARROW(at_once, kernel_h, reach)                                                            \
-    X(sum_narrow)(at_once, kernel_h, reach, kernel_w, dilation_w, weight, start, src, height, width, top, left, \
-                  out, rows, cols)
+    X(sum_narrow)(at_once, kernel_h, reach, kernel_w, dilation_w, planes, filters, weight, bias, src, height,     \
+                  width, top, left, out, rows, cols)
 #define NARROW_CASE(kernel_h)                                                                       \
     case kernel_h:                                                                                  \
         if (top <= (kernel_h) / 2 && below <= (kernel_h) / 2)                                       \
@@ -334,17 +365,17 @@ TILE_INLINE void X(sum_narrow)(const int at_once, const int kernel_h, const int 
             NARROW(7, kernel_h, 7 + kernel_h);                                                      \
         return 1
 
-/* The same for a whole plane with rows no longer than a vector, from src as it is: without the copy that
-   weighted_sums needs, whose loads wait for what was just stored, a 7x7 plane takes half the time. False
-   where there are no masks or no code for such windows. */
-TILE_FUNCTION int X(weighted_plane)(ptrdiff_t kernel_h, ptrdiff_t kernel_w, ptrdiff_t dilation_w,
-                                    const REAL *weight, REAL start, const REAL *src, ptrdiff_t height,
-                                    ptrdiff_t width, ptrdiff_t top, ptrdiff_t left, REAL *out,
-                                    ptrdiff_t rows, ptrdiff_t cols)
+/* The same for one of the `filters` of each of some planes, with rows no longer than a vector, from src as it
+   is: without the copy that weighted_sums needs, whose loads wait for what was just stored, a 7x7 plane takes
+   half the time. False where there are no masks or no code for such windows. */
+TILE_FUNCTION int X(weighted_planes)(ptrdiff_t kernel_h, ptrdiff_t kernel_w, ptrdiff_t dilation_w,
+                                     ptrdiff_t planes, ptrdiff_t filters, const REAL *weight,
+                                     const REAL *bias, const REAL *src, ptrdiff_t height, ptrdiff_t width, ptrdiff_t top,
+                                     ptrdiff_t left, REAL *out, ptrdiff_t rows, ptrdiff_t cols)
 {
 #if HAS_MASKS
     const ptrdiff_t below = rows + kernel_h - 1 - top - height;
-    if (cols > LANES || rows < 7)
+    if (cols > LANES || rows < 7 || kernel_w > NARROW_COLUMNS)
         return 0;
     switch (kernel_h) {
         NARROW_CASE(3);

@@ -493,15 +493,21 @@ TILE_FUNCTION void X(copy_padded)(REAL *dst, ptrdiff_t dst_step, const REAL *src
 {
     const ptrdiff_t width = before + count + after;
 #if HAS_MASKS
-    if (width <= 2 * LANES) { /* padded as they are loaded: 1.3 times as fast */
-        for (ptrdiff_t j = 0; j < width; j += LANES) {
-            const unsigned inside = X(lanes_inside)(j - before, count);
-            for (ptrdiff_t i = 0; i < rows; i++) {
-                const REAL *from = src + i * src_step + j - before;
+    /* Padded as they are loaded: 1.3 times as fast. */
+    const ptrdiff_t vectors = (width + LANES - 1) / LANES;
+    if (vectors <= 8) {
+        unsigned inside[8];
+        for (ptrdiff_t v = 0; v < vectors; v++)
+            inside[v] = X(lanes_inside)(v * LANES - before, count);
+        for (ptrdiff_t i = 0; i < rows; i++, dst += dst_step, src += src_step) {
+            const REAL *from = src - before;
+            for (ptrdiff_t v = 0; v < vectors - 1; v++, from += LANES) {
                 __builtin_prefetch(from + next);
-                X(store_first)(dst + i * dst_step + j, X(load_some)(from, inside),
-                               width - j < LANES ? width - j : LANES);
+                X(store)(dst + v * LANES, X(load_some)(from, inside[v]));
             }
+            __builtin_prefetch(from + next);
+            X(store_first)(dst + (vectors - 1) * LANES, X(load_some)(from, inside[vectors - 1]),
+                           width - (vectors - 1) * LANES);
         }
         return;
     }

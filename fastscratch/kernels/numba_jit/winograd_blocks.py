@@ -100,6 +100,8 @@ def loader(kind: Transform, step: int, side: int) -> Callable[..., None]:
         for image in range(images):
             tiles = out_start + image * height * across * line
             for c in range(0, channels, part):
+                if channels - c < part:  # nothing is computed on what the memory was left with
+                    fill_line(turned, turned_start, rows * columns * part, 0)
                 _turn(
                     source, start + image * image_step + c * H * W, H, W, ih, iw,
                     min(part, channels - c), turned, turned_start,
