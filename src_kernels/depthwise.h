@@ -21,9 +21,6 @@
 #define DOT_TAPS 9
 #define MOST_STRIDE 4
 
-/* Of a row that is padded as it is loaded. */
-#define MOST_VECTORS 8
-
 /* The address of a row is that of the one before and a step. Left to itself, the compiler computes those
    of all rows ahead and keeps them on the stack, which takes another load for each load. */
 #define KEEP_WALKING(pointer) __asm__("" : "+r"(pointer))
@@ -102,6 +99,11 @@ TILE_FUNCTION void X(pad_rows)(REAL *dst, ptrdiff_t dst_step, ptrdiff_t part, pt
                                ptrdiff_t before, ptrdiff_t count, ptrdiff_t next, const REAL *readable,
                                int is_clean)
 {
+    if (HAS_MASKS && stride == 1) {
+        X(copy_padded)(dst, dst_step, src, src_step, rows, before, count, is_clean ? 0 : width - before - count,
+                       next);
+        return;
+    }
     const X(vec) zero = {0};
     const ptrdiff_t line = 64 / (ptrdiff_t)sizeof(REAL);
     ptrdiff_t first[MOST_STRIDE], end[MOST_STRIDE];
@@ -111,22 +113,6 @@ TILE_FUNCTION void X(pad_rows)(REAL *dst, ptrdiff_t dst_step, ptrdiff_t part, pt
     }
     if (is_clean && count < stride * LANES)
         is_clean = 0;
-#if HAS_MASKS
-    /* Padded as they are loaded, in whole vectors: 1.1 to 1.2 times as fast. */
-    const ptrdiff_t vectors = ((is_clean ? before + count : width) + LANES - 1) / LANES;
-    if (stride == 1 && vectors <= MOST_VECTORS) {
-        unsigned inside[MOST_VECTORS];
-        for (ptrdiff_t v = 0; v < vectors; v++)
-            inside[v] = X(lanes_inside)(v * LANES - before, count);
-        for (ptrdiff_t i = 0; i < rows; i++, dst += dst_step, src += src_step)
-            for (ptrdiff_t v = 0; v < vectors; v++) {
-                const REAL *from = src + v * LANES - before;
-                __builtin_prefetch(from + next);
-                X(store)(dst + v * LANES, X(load_some)(from, inside[v]));
-            }
-        return;
-    }
-#endif
     for (ptrdiff_t i = 0; i < rows; i++, dst += dst_step, src += src_step) {
         for (ptrdiff_t j = 0; j < count; j += line)
             __builtin_prefetch(src + next + j);
@@ -367,7 +353,8 @@ TILE_INLINE void X(sum_narrow)(const int at_once, const int kernel_h, const int 
 
 /* The same for one of the `filters` of each of some planes, with rows no longer than a vector, from src as it
    is: without the copy that weighted_sums needs, whose loads wait for what was just stored, a 7x7 plane takes
-   half the time. False where there are no masks or no code for such windows. */
+   half the time. False where there are no masks or no code for such windows, which a call with no planes
+   asks. */
 TILE_FUNCTION int X(weighted_planes)(ptrdiff_t kernel_h, ptrdiff_t kernel_w, ptrdiff_t dilation_w,
                                      ptrdiff_t planes, ptrdiff_t filters, const REAL *weight,
                                      const REAL *bias, const REAL *src, ptrdiff_t height, ptrdiff_t width, ptrdiff_t top,

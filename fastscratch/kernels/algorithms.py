@@ -14,6 +14,7 @@ from fastscratch.kernels.problem import DTYPES, Problem, WindowProblem
 Accuracy = Literal["default", "fast"]
 
 _VECTOR_BYTES = 64 if cython_ext.level == "avx512" else 32
+"""Of a vector; without compiled kernels Numba's may be wider, and some of its choices slower."""
 
 
 @dataclass(frozen=True)

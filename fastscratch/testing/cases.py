@@ -90,6 +90,7 @@ CONV_CASES = {
     "depthwise_valid": "n2c3h9w12:oc6k3x2d1x2g3",
     "depthwise_far_padding": "n1c2h5w7:oc2k3p4g2",
     "depthwise_small": "n3c37h7w7:oc37k3p1g37",
+    "depthwise_wide_kernel": "n1c3h9w9:oc3k3x9p1x1x4x4g3",
     "depthwise_5x5": "n1c6h9w11:oc6k5p2g6",
     "depthwise_wide": "n1c19h5w20:oc19k3p1g19",
     "depthwise_strided": "n1c16h9w9:oc16k3s2p1g16",

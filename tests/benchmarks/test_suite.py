@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 
+import pytest
 from source_copy import ROOT
 
+from benchmarks import once
+from benchmarks.suite import calls
 from fastscratch.kernels.catalogue import BACKENDS, OPS, backend_reason
 
 
@@ -41,3 +44,9 @@ def test_a_run_of_no_benchmark_fails():
     done = run_once("no benchmark is called so")
     assert done.returncode == 1
     assert done.stdout.strip() == "0 benchmarks ran"
+
+
+def test_a_function_that_asv_would_take_for_a_benchmark_fails(monkeypatch):
+    monkeypatch.setattr(calls, "time_nothing", lambda: None, raising=False)
+    with pytest.raises(SystemExit, match="time_nothing"):
+        list(once.benchmarks())
