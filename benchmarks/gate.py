@@ -7,16 +7,16 @@
 
 Both sides are built, each into a folder of its own, and run on the same Python, NumPy and Numba. A
 lap starts a fresh process for each side (what memory a process happens to get makes it a few per
-cent faster or slower for as long as it lives) and lets the two take turns of some milliseconds,
-each between two runs of a yardstick: a small piece of work that is the same binary on both sides.
-Turns in which the yardstick was slow are left out; the rest are counted in units of it. A lap gives
-one ratio for each kernel. Laps go on, for those kernels that are not decided yet, until a sign test
-says on which side of the threshold the median of a kernel's ratios lies, or the time is over.
+cent faster or slower for as long as it lives) and lets the two take turns of some milliseconds. It
+gives one ratio for each kernel: the median over pairs of turns, which what disturbs both of a pair
+leaves as it is. Laps go on, for those kernels that are not decided yet, until a sign test says on
+which side of the threshold the median of a kernel's ratios lies, or the time is over.
 
 The exit code is 1 if a kernel is slower, 2 if nothing could be compared, else 0.
 """
 
 import argparse
+import itertools
 import math
 import os
 import random
@@ -34,15 +34,16 @@ from benchmarks.worker import ROOT, Worker, closing
 
 FOLDER = ROOT / "benchmarks/env/gate"
 
-THRESHOLD = 1.07
-"""In the middle of nothing and the 15 % that must be found, in units of their logarithms."""
+THRESHOLD = 1.06
+"""Between nothing and the 15 % that must be found, which are less where memory is slow just now."""
 
-TURNS = 8
+PAIRS = 8
+"""Of turns in each of the first laps."""
+MORE_PAIRS_EVERY = 5
+"""Laps, after which a lap has as many pairs more: the kernels that are left are the noisy ones."""
 TURN_SECONDS = 0.004
-QUICK_YARD = 1.08
-"""A turn counts if its yardstick took at most so many times the least of the lap."""
 
-SURE_SLOW, SURE_FINE = 0.01, 0.05
+SURE_SLOW, SURE_FINE = 0.002, 0.05
 """What the sign test may err: ratios above the threshold by chance, and below it."""
 
 
@@ -175,27 +176,12 @@ def build(side: Side, source: Path, kept: Path) -> Side:
     return side
 
 
-def make_yardstick() -> Path:
-    """The yardstick, compiled once."""
-    library = FOLDER / "yardstick.so"
-    if not library.exists():
-        library.parent.mkdir(parents=True, exist_ok=True)
-        source = Path(__file__).with_name("yardstick.c")
-        mine = library.with_suffix(f".{os.getpid()}")
-        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", mine, source], check=True)
-        mine.replace(library)
-    return library
-
-
-def compare(
-    base: Side, head: Side, chosen: list[Benchmark], end: float, *, most_laps: int = 25
-) -> list[Verdict]:
+def compare(base: Side, head: Side, chosen: list[Benchmark], end: float) -> list[Verdict]:
     """Laps until every kernel is decided, or the time is over."""
-    yardstick = make_yardstick()
     ratios: dict[Benchmark, list[float]] = {benchmark: [] for benchmark in chosen}
     reasons: dict[Benchmark, str] = {}
     rng = random.Random(0)
-    for lap in range(most_laps):
+    for lap in itertools.count():
         open_ones = [
             benchmark for benchmark in chosen
             if benchmark not in reasons and decide(ratios[benchmark]) == "undecided"
@@ -205,13 +191,11 @@ def compare(
         print(f"lap {lap + 1}: {len(open_ones)} kernels", flush=True)
         sides = [base, head] if lap % 2 else [head, base]
         workers = {side.name: side.start() for side in sides}  # both at once
-        for worker in workers.values():
-            worker.ask("yardstick", library=str(yardstick))
         with closing(*workers.values()):
             for benchmark in open_ones:
                 if time.monotonic() > end:
                     break
-                found = race(workers, benchmark, rng)
+                found = race(workers, benchmark, rng, PAIRS * (1 + lap // MORE_PAIRS_EVERY))
                 if isinstance(found, str):
                     reasons[benchmark] = found
                 else:
@@ -219,8 +203,10 @@ def compare(
     return [Verdict(key, found, reasons.get(key, "")) for key, found in ratios.items()]
 
 
-def race(workers: dict[str, Worker], benchmark: Benchmark, rng: random.Random) -> float | str:
-    """Head's time over base's, from turns in one lap; or why there is none."""
+def race(
+    workers: dict[str, Worker], benchmark: Benchmark, rng: random.Random, pairs: int
+) -> float | str:
+    """Head's time over base's, from pairs of turns in one lap; or why there is none."""
     names = list(workers)
     counts = {}
     for name in names:
@@ -231,32 +217,18 @@ def race(workers: dict[str, Worker], benchmark: Benchmark, rng: random.Random) -
         if isinstance(counts[name], str):
             return f"{name}: {counts[name]}"
     calls = max(counts.values())
-    turns: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    for _ in range(TURNS):
+    ratios = []
+    for _ in range(pairs):
         rng.shuffle(names)
-        for name in names:
-            seconds, before, after = workers[name].ask("time", key="it", calls=calls)
-            turns[name].append((seconds, max(before, after)))
-    least = min(yard for found in turns.values() for _, yard in found)
-    return typical(turns["head"], least) / typical(turns["base"], least)
-
-
-def typical(turns: list[tuple[float, float]], least: float) -> float:
-    """The lower quartile of the turns in yardsticks, slow moments left out.
-
-    What disturbs a call makes it slower, never faster.
-    """
-    calm = [turn for turn in turns if turn[1] <= QUICK_YARD * least]
-    if len(calm) < 3:
-        calm = sorted(turns, key=lambda turn: turn[1])[:3]
-    relative = sorted(seconds / yard for seconds, yard in calm)
-    return relative[(len(relative) - 1) // 4]
+        seconds = {name: workers[name].ask("time", key="it", calls=calls) for name in names}
+        ratios.append(seconds["head"] / seconds["base"])
+    return statistics.median(ratios)
 
 
 def decide(ratios: list[float]) -> str:
     """Where the median of the ratios lies, by a sign test against the threshold.
 
-    >>> decide([1.15] * 7), decide([1.01] * 5), decide([1.15] * 6), decide([0.9, 1.2] * 5)
+    >>> decide([1.15] * 9), decide([1.01] * 5), decide([1.15] * 8), decide([0.9, 1.2] * 5)
     ('slower', 'fine', 'undecided', 'undecided')
     """
     slower = sum(ratio > THRESHOLD for ratio in ratios)

@@ -99,7 +99,7 @@ def draw(seed: int) -> list[dict[str, Any]]:
         worker = base.start()
         count = worker.ask("prepare", key="it", seconds=0.02, text=benchmark.problem,
                            implementation=benchmark.implementation, num_threads=1)  # fmt: skip
-        seconds = min(worker.ask("time", key="it", calls=count)[0] for _ in range(15))
+        seconds = min(worker.ask("time", key="it", calls=count) for _ in range(15))
         worker.close()
         step = speeds[benchmark.implementation]
         others = rng.sample([other for other in every if other.op != benchmark.op], OTHERS)

@@ -80,7 +80,6 @@ def serve(make: Make) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is no answer
     calls: dict[str, Call] = {}
-    yardstick: Call | None = None
     for line in sys.stdin:
         question = json.loads(line)
         do = question.pop("do")
@@ -88,15 +87,10 @@ def serve(make: Make) -> None:
         if do == "prepare":
             calls.clear() if question.pop("alone", True) else None
             answer = prepare(make, calls, **question)
-        elif do == "yardstick":
-            yardstick = load_yardstick(question["library"])
         elif do == "time":
             call = calls[question["key"]]
             call()  # its threads wake up, its data come back to the cache
-            before = seconds_of_call(yardstick, 1) if yardstick else 0.0
-            seconds = seconds_of_call(call, question["calls"])
-            after = seconds_of_call(yardstick, 1) if yardstick else 0.0
-            answer = [seconds, before, after]
+            answer = seconds_of_call(call, question["calls"])
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
@@ -125,16 +119,6 @@ def prepare(
     except Exception as error:
         traceback.print_exc()
         return f"{type(error).__name__}: {error}"
-
-
-def load_yardstick(library: str) -> Call:
-    """The frozen piece of work, as a call."""
-    import ctypes
-
-    work = ctypes.CDLL(library).yardstick
-    work.restype = ctypes.c_double
-    work()
-    return work
 
 
 def main() -> None:

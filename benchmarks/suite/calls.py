@@ -11,6 +11,10 @@ from typing import Any
 
 Call = Callable[[], Any]
 
+PAGE = 4096
+PLACE = 11 * 64
+"""Bytes, whole cache lines, between the places in a page of a call's arrays."""
+
 NUMBERS = ("rates", "ratio", "eps")
 """Arrays of numbers that are not part of a problem: a half is a valid one for all of them."""
 
@@ -70,7 +74,22 @@ def make_arrays(problem: Any) -> dict[str, Any]:
             arrays[name] = (rng.random(array.shape) + 0.5).astype(array.dtype)
         else:
             arrays[name] = np.zeros(array.shape, array.dtype)
-    return arrays
+    return {name: place(array, i) for i, (name, array) in enumerate(arrays.items())}
+
+
+def place(array: Any, number: int) -> Any:
+    """A copy that lies in its page where the array of that number of a call always lies.
+
+    A load waits for an earlier store that has the same place in another page: where memory comes as
+    it comes, small kernels are by chance slower or faster for as long as a process lives.
+    """
+    import numpy as np
+
+    memory = np.empty(array.nbytes + 2 * PAGE, np.uint8)
+    start = -memory.ctypes.data % PAGE + number * PLACE % PAGE
+    copy = np.ndarray(array.shape, array.dtype, memory, start)
+    copy[...] = array
+    return copy
 
 
 def kernel_call(text: str, implementation: str, num_threads: int) -> Call:

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from benchmarks import gate
-from benchmarks.gate import Benchmark, Side, Verdict, decide, race, report, typical
+from benchmarks.gate import PAIRS, Benchmark, Side, Verdict, decide, race, report
 from benchmarks.gate_trial import C_LOOP, slower
 
 KERNEL = Benchmark("relu_forward", "cython", "one", "relu_forward:f32:n1", 1)
 
 
 class Machine:
-    """A worker whose calls take what is said, and whose yardstick is slow now and then."""
+    """A worker whose calls take what is said, and longer now and then."""
 
     def __init__(self, seconds, slow_every=0):
         self.seconds, self.slow_every, self.asked = seconds, slow_every, 0
@@ -23,27 +23,21 @@ class Machine:
             return 3
         self.asked += 1
         slow = bool(self.slow_every) and self.asked % self.slow_every == 0
-        return [self.seconds * (5 if slow else 1), 1e-3, 2e-3 if slow else 1e-3]
+        return self.seconds * (5 if slow else 1)
 
 
 @pytest.mark.parametrize("share", [1.0, 1.15, 0.8])
-@pytest.mark.parametrize("slow_every", [0, 3, 2])
+@pytest.mark.parametrize("slow_every", [(0, 3), (3, 0), (2, 2), (1, 1)])
 def test_a_race_gives_the_ratio_whatever_disturbs_its_turns(share, slow_every):
-    workers: Any = {"base": Machine(1.0), "head": Machine(share, slow_every)}
-    assert race(workers, KERNEL, random.Random(0)) == pytest.approx(share)
+    """One side now and then, or both alike."""
+    workers: Any = {"base": Machine(1.0, slow_every[0]), "head": Machine(share, slow_every[1])}
+    assert race(workers, KERNEL, random.Random(0), PAIRS) == pytest.approx(share)
 
 
 def test_a_race_tells_why_there_is_none():
     workers: Any = {"base": Machine(1.0), "head": Machine(1.0)}
     workers["base"].ask = lambda do, **details: "there is no relu_forward yet"
-    assert race(workers, KERNEL, random.Random(0)) == "base: there is no relu_forward yet"
-
-
-def test_turns_with_a_slow_yardstick_do_not_count():
-    calm, slow = (1.0, 0.5), (9.0, 1.0)
-    assert typical([calm, slow, calm, slow, calm], 0.5) == 2.0
-    # Where all but two are slow, the three least slow ones stand for them.
-    assert typical([calm, slow, slow], 0.5) == 2.0
+    assert race(workers, KERNEL, random.Random(0), 1) == "base: there is no relu_forward yet"
 
 
 def test_what_is_planted_is_found_and_noise_is_not():
@@ -72,14 +66,13 @@ def test_laps_end_when_all_is_decided(monkeypatch, tmp_path, capsys):
         def close(self):
             pass
 
-    monkeypatch.setattr(gate, "make_yardstick", lambda: tmp_path)
     speeds = {"base": 1.0, "head": 1.2}
     monkeypatch.setattr(Side, "start", lambda side: Process(speeds[side.name]))
     base, head = (Side(name, tmp_path) for name in speeds)
     (verdict,) = gate.compare(base, head, [KERNEL], float("inf"))
     assert verdict.word == "slower"
-    assert len(verdict.ratios) == 7
-    assert "lap 7" in capsys.readouterr().out
+    assert len(verdict.ratios) == 9
+    assert "lap 9" in capsys.readouterr().out
 
 
 def test_a_slow_down_is_planted_behind_the_docstring():
