@@ -8,13 +8,9 @@
 
 #include "tile.h"
 
-/* A block is a large vector, or half of one for rows of so few windows. With halves alone, 3x3 windows took
-   1.2 to 1.6 times as long in planes of 28x28 and more, and 2x2 windows of a plane of 24x24 1.3 times. */
-#if FASTSCRATCH_VECTOR_BYTES == 64
-#define NARROW_BYTES 32
-#else
-#define NARROW_BYTES FASTSCRATCH_VECTOR_BYTES
-#endif
+/* A block is a large vector, or a half or a quarter of one for rows of so few windows: 16 bytes at least. With
+   halves alone, 3x3 windows took 1.2 to 1.6 times as long in planes of 28x28 and more, and 2x2 windows of a
+   plane of 24x24 1.3 times. */
 
 /* The indices of a shuffle are as wide as its elements. */
 #if defined(__clang__)
@@ -62,27 +58,120 @@
 
 #elif defined(REAL) && !defined(POOL_BYTES)
 
-#define POOL_BYTES NARROW_BYTES
-#if NARROW_BYTES < FASTSCRATCH_VECTOR_BYTES
-#define NARROW(name) PASTE(PASTE(name, _narrow), SUFFIX)
-#define IS_WIDE 0
-#define X(name) NARROW(name)
+/* X names a function of this width, NARROW one of half this width. */
+#define AT(name, bytes) PASTE(PASTE(name, bytes), SUFFIX)
+
+#define POOL_BYTES 16
+#define IS_NARROWEST 1
+#define X(name) AT(name, _16)
+#define NARROW(name) X(name)
 #include "pool_tile.h"
 #undef POOL_BYTES
-#undef IS_WIDE
+#undef IS_NARROWEST
 #undef X
-#define POOL_BYTES FASTSCRATCH_VECTOR_BYTES
-#define IS_WIDE 1
-#else
-#define NARROW(name) PASTE(name, SUFFIX)
-#define IS_WIDE 0
-#endif
-#define X(name) PASTE(name, SUFFIX)
+#undef NARROW
+#define IS_NARROWEST 0
+
+#if FASTSCRATCH_VECTOR_BYTES >= 32
+#define POOL_BYTES 32
+#define X(name) AT(name, _32)
+#define NARROW(name) AT(name, _16)
 #include "pool_tile.h"
 #undef POOL_BYTES
 #undef X
 #undef NARROW
-#undef IS_WIDE
+#endif
+
+#if FASTSCRATCH_VECTOR_BYTES == 64
+#define POOL_BYTES 64
+#define X(name) AT(name, _64)
+#define NARROW(name) AT(name, _32)
+#include "pool_tile.h"
+#undef POOL_BYTES
+#undef X
+#undef NARROW
+#endif
+#undef IS_NARROWEST
+
+/* The function of the width for rows of so many windows, or of so many columns of blocks on the way back.
+   (Rows of 4 windows took 1.2 times as long where each width called the next.) */
+#if FASTSCRATCH_VECTOR_BYTES == 64
+#define FOR_ROWS_OF(count, over, name, ...)                                                         \
+    ((count)*REAL_BYTES > (over)   ? AT(name, _64)(__VA_ARGS__)                                     \
+     : (count)*REAL_BYTES > 16     ? AT(name, _32)(__VA_ARGS__)                                     \
+                                   : AT(name, _16)(__VA_ARGS__))
+#elif FASTSCRATCH_VECTOR_BYTES == 32
+#define FOR_ROWS_OF(count, over, name, ...)                                                         \
+    ((count)*REAL_BYTES > 16 ? AT(name, _32)(__VA_ARGS__) : AT(name, _16)(__VA_ARGS__))
+#else
+#define FOR_ROWS_OF(count, over, name, ...) AT(name, _16)(__VA_ARGS__)
+#endif
+#define X(name) PASTE(name, SUFFIX)
+
+/* y, argmax = the largest elements of the windows at x + row*x_step + i*step; argmax goes to `small` or
+   `large`, the other is NULL. How many rows were made. */
+TILE_INLINE ptrdiff_t X(largest_of_windows)(const REAL *x, ptrdiff_t there, ptrdiff_t x_step,
+                                            ptrdiff_t rows, ptrdiff_t count, ptrdiff_t step, int kernel_h,
+                                            int kernel_w, ptrdiff_t row_step, ptrdiff_t col_step, int first,
+                                            REAL *y, unsigned char *small, int *large, ptrdiff_t y_step)
+{
+    return FOR_ROWS_OF(count, 32, largest, x, there, x_step, rows, count, step, kernel_h, kernel_w, row_step,
+                       col_step, first, y, small, large, y_step);
+}
+
+/* y = the means of the windows at x + row*x_step + i*stride, as above; the stride is 3 at most. */
+TILE_INLINE ptrdiff_t X(means_of_windows)(const REAL *x, ptrdiff_t there, ptrdiff_t x_step, ptrdiff_t rows,
+                                          ptrdiff_t count, int stride, int kernel_h, int kernel_w,
+                                          ptrdiff_t row_step, REAL divisor, REAL *y, ptrdiff_t y_step)
+{
+    return FOR_ROWS_OF(count, 32, means, x, there, x_step, rows, count, stride, kernel_h, kernel_w, row_step,
+                       divisor, y, y_step);
+}
+
+/* dx[ih, iw] = the sum of dout, or of dout where argmax says so, over the windows that cover it.
+
+   dout and argmax are the window at the image's corner; around it there must be zeros for all windows
+   that could cover an element of a block. The stride is 1 or 2, for argmax at most 256 elements. Half of a
+   large vector is used where a row does not fill that, half of that where it suffices. */
+TILE_INLINE void X(collect_largest)(int stride, int kernel_h, int kernel_w, int top, int left,
+                                    const REAL *dout, const unsigned char *argmax, ptrdiff_t dout_step,
+                                    REAL *dx, ptrdiff_t H, ptrdiff_t W)
+{
+    FOR_ROWS_OF((W + stride - 1) / stride, 63, gather, stride, kernel_h, kernel_w, top, left, dout, argmax,
+                dout_step, dx, H, W);
+}
+
+TILE_INLINE void X(collect_shares)(int stride, int kernel_h, int kernel_w, int top, int left,
+                                   const REAL *dout, ptrdiff_t dout_step, REAL divisor, REAL *dx,
+                                   ptrdiff_t H, ptrdiff_t W)
+{
+    FOR_ROWS_OF((W + stride - 1) / stride, 63, gather_shares, stride, kernel_h, kernel_w, top, left, dout,
+                dout_step, divisor, dx, H, W);
+}
+
+/* A row of a strip: `before` zeros, `count` elements of src, over `rows` times those of `columns` if that is
+   given, and zeros up to `step` elements and less than a vector more. Columns are ones behind the last.
+   Copied first and then divided, the way back of average pooling took up to twice as long. */
+TILE_FUNCTION void X(strip_row)(REAL *dst, ptrdiff_t step, ptrdiff_t before, const REAL *src,
+                                ptrdiff_t count, const REAL *columns, REAL rows)
+{
+    const ptrdiff_t lanes = FASTSCRATCH_VECTOR_BYTES / REAL_BYTES;
+    const X(vec) zero = {0};
+    for (ptrdiff_t i = 0; i < step; i += lanes)
+        X(store)(dst + i, zero);
+    for (ptrdiff_t i = 0; i < count; i += lanes) {
+        if (i > count - lanes && i > 0)
+            i = count - lanes;
+        X(vec) value = count >= lanes ? X(load)(src + i) : X(load_first)(src, count);
+        if (columns)
+            value /= rows * X(load)(columns + i);
+        X(store)(dst + before + i, value);
+    }
+}
+
+#undef X
+#undef AT
+#undef FOR_ROWS_OF
 
 #elif defined(REAL)
 
@@ -343,7 +432,7 @@ TILE_INLINE ptrdiff_t X(largest_rows)(const int stride, const int kernel_h, cons
         if (count < LANES && row * x_step + reach > there)
             break;
         if (count < LANES && row * y_step + LANES > own) {
-            if (IS_WIDE)
+            if (!IS_NARROWEST)
                 break;
             REAL some_y[LANES];
             unsigned char some_small[LANES];
@@ -386,7 +475,7 @@ TILE_INLINE ptrdiff_t X(mean_rows)(const int stride, const int kernel_h, const i
         if (count < LANES && row * x_step + reach > there)
             break;
         if (count < LANES && row * y_step + LANES > own) {
-            if (IS_WIDE)
+            if (!IS_NARROWEST)
                 break;
             REAL some_y[LANES];
             X(mean_block)(stride, kernel_h, kernel_w, x, row_step, divisor, some_y);
@@ -408,19 +497,14 @@ TILE_INLINE ptrdiff_t X(mean_rows)(const int stride, const int kernel_h, const i
     done = X(largest_rows)(stride, kernel_h, kernel_w, x, there, x_step, rows, count, step,         \
                            row_step, col_step, first, y, small, large, y_step)
 
-/* y, argmax = the largest elements of the windows at x + row*x_step + i*step; argmax goes to `small` or
-   `large`, the other is NULL. How many rows were made. */
-TILE_FUNCTION ptrdiff_t X(largest_of_windows)(const REAL *x, ptrdiff_t there, ptrdiff_t x_step,
-                                              ptrdiff_t rows, ptrdiff_t count, ptrdiff_t step, int kernel_h,
-                                              int kernel_w, ptrdiff_t row_step, ptrdiff_t col_step,
-                                              int first, REAL *y, unsigned char *small, int *large,
-                                              ptrdiff_t y_step)
+TILE_FUNCTION ptrdiff_t X(largest)(const REAL *x, ptrdiff_t there, ptrdiff_t x_step, ptrdiff_t rows,
+                                   ptrdiff_t count, ptrdiff_t step, int kernel_h, int kernel_w,
+                                   ptrdiff_t row_step, ptrdiff_t col_step, int first, REAL *y,
+                                   unsigned char *small, int *large, ptrdiff_t y_step)
 {
     const int square = col_step == 1 && small && kernel_h == kernel_w ? kernel_w : 0;
     ptrdiff_t done = 0;
-    if (IS_WIDE && count <= LANES / 2)
-        ;
-    else if (step == 2 && square == 2)
+    if (step == 2 && square == 2)
         LARGEST(2, 2, 2, 1);
     else if (step == 2 && square == 3)
         LARGEST(2, 3, 3, 1);
@@ -438,8 +522,8 @@ TILE_FUNCTION ptrdiff_t X(largest_of_windows)(const REAL *x, ptrdiff_t there, pt
         LARGEST(3, kernel_h, kernel_w, col_step);
     else
         LARGEST(0, kernel_h, kernel_w, col_step);
-    if (IS_WIDE && done < rows)
-        done += NARROW(largest_of_windows)(
+    if (!IS_NARROWEST && done < rows)
+        done += NARROW(largest)(
             x + done * x_step, there - done * x_step, x_step, rows - done, count, step, kernel_h, kernel_w,
             row_step, col_step, first, y + done * y_step, small ? small + done * y_step : NULL,
             small ? NULL : large + done * y_step, y_step);
@@ -451,18 +535,14 @@ TILE_FUNCTION ptrdiff_t X(largest_of_windows)(const REAL *x, ptrdiff_t there, pt
     done = X(mean_rows)(stride, kernel_h, kernel_w, x, there, x_step, rows, count, row_step,        \
                         divisor, y, y_step)
 
-/* y = the means of the windows at x + row*x_step + i*stride, as above; the stride is 3 at most. The compiler
-   makes a product of a division by 4, where it sees the 4: 1.2 times as fast. */
-TILE_FUNCTION ptrdiff_t X(means_of_windows)(const REAL *x, ptrdiff_t there, ptrdiff_t x_step,
-                                            ptrdiff_t rows, ptrdiff_t count, int stride, int kernel_h,
-                                            int kernel_w, ptrdiff_t row_step, REAL divisor, REAL *y,
-                                            ptrdiff_t y_step)
+/* The compiler makes a product of a division by 4, where it sees the 4: 1.2 times as fast. */
+TILE_FUNCTION ptrdiff_t X(means)(const REAL *x, ptrdiff_t there, ptrdiff_t x_step, ptrdiff_t rows,
+                                 ptrdiff_t count, int stride, int kernel_h, int kernel_w, ptrdiff_t row_step,
+                                 REAL divisor, REAL *y, ptrdiff_t y_step)
 {
     const int square = kernel_h == kernel_w ? kernel_w : 0;
     ptrdiff_t done = 0;
-    if (IS_WIDE && count <= LANES / 2)
-        ;
-    else if (stride == 2 && square == 2 && divisor == 4)
+    if (stride == 2 && square == 2 && divisor == 4)
         MEANS(2, 2, 2, 4);
     else if (stride == 2 && square == 3)
         MEANS(2, 3, 3, divisor);
@@ -478,34 +558,13 @@ TILE_FUNCTION ptrdiff_t X(means_of_windows)(const REAL *x, ptrdiff_t there, ptrd
         MEANS(2, kernel_h, kernel_w, divisor);
     else
         MEANS(3, kernel_h, kernel_w, divisor);
-    if (IS_WIDE && done < rows)
-        done += NARROW(means_of_windows)(x + done * x_step, there - done * x_step, x_step, rows - done,
-                                         count, stride, kernel_h, kernel_w, row_step, divisor,
+    if (!IS_NARROWEST && done < rows)
+        done += NARROW(means)(x + done * x_step, there - done * x_step, x_step, rows - done, count,
+                               stride, kernel_h, kernel_w, row_step, divisor,
                                          y + done * y_step, y_step);
     return done;
 }
 #undef MEANS
-
-#if POOL_BYTES == FASTSCRATCH_VECTOR_BYTES
-/* A row of a strip: `before` zeros, `count` elements of src, over `rows` times those of `columns` if that is
-   given, and zeros up to `step` elements and less than a vector more. Columns are ones behind the last.
-   Copied first and then divided, the way back of average pooling took up to twice as long. */
-TILE_FUNCTION void X(strip_row)(REAL *dst, ptrdiff_t step, ptrdiff_t before, const REAL *src,
-                                ptrdiff_t count, const REAL *columns, REAL rows)
-{
-    const X(vec) zero = {0};
-    for (ptrdiff_t i = 0; i < step; i += LANES)
-        X(store)(dst + i, zero);
-    for (ptrdiff_t i = 0; i < count; i += LANES) {
-        if (i > count - LANES && i > 0)
-            i = count - LANES;
-        X(vec) value = count >= LANES ? X(load)(src + i) : X(load_first)(src, count);
-        if (columns)
-            value /= rows * X(load)(columns + i);
-        X(store)(dst + before + i, value);
-    }
-}
-#endif
 
 /* The way back: a block is `stride` rows of `stride` vectors of dx, and gathers from all the windows
    that cover it. Window (dh, dw), counted from the block's own, covers element (jh, jw) of the
@@ -608,19 +667,11 @@ TILE_INLINE void X(collect_rows)(const int stride, const int kernel_h, const int
 #define COLLECT(argmax, stride, kernel_h, kernel_w, top, left, divisor)                             \
     X(collect_rows)(stride, kernel_h, kernel_w, top, left, dout, argmax, dout_step, divisor, dx, H, W)
 
-/* dx[ih, iw] = the sum of dout, or of dout where argmax says so, over the windows that cover it.
-
-   dout and argmax are the window at the image's corner; around it there must be zeros for all windows
-   that could cover an element of a block. The stride is 1 or 2, for argmax at most 256 elements. */
-TILE_FUNCTION void X(collect_largest)(int stride, int kernel_h, int kernel_w, int top, int left,
-                                      const REAL *dout, const unsigned char *argmax, ptrdiff_t dout_step,
-                                      REAL *dx, ptrdiff_t H, ptrdiff_t W)
+TILE_FUNCTION void X(gather)(int stride, int kernel_h, int kernel_w, int top, int left, const REAL *dout,
+                             const unsigned char *argmax, ptrdiff_t dout_step, REAL *dx, ptrdiff_t H,
+                             ptrdiff_t W)
 {
     const int square = kernel_h == kernel_w && top == left ? kernel_w : 0;
-    if (IS_WIDE && W <= stride * (LANES - 1)) {
-        NARROW(collect_largest)(stride, kernel_h, kernel_w, top, left, dout, argmax, dout_step, dx, H, W);
-        return;
-    }
     if (stride == 2 && square == 2 && top == 0)
         COLLECT(argmax, 2, 2, 2, 0, 0, 1);
     else if (stride == 2 && square == 3 && top == 0)
@@ -639,15 +690,11 @@ TILE_FUNCTION void X(collect_largest)(int stride, int kernel_h, int kernel_w, in
         COLLECT(argmax, 1, kernel_h, kernel_w, top, left, 1);
 }
 
-TILE_FUNCTION void X(collect_shares)(int stride, int kernel_h, int kernel_w, int top, int left,
-                                     const REAL *dout, ptrdiff_t dout_step, REAL divisor, REAL *dx,
-                                     ptrdiff_t H, ptrdiff_t W)
+TILE_FUNCTION void X(gather_shares)(int stride, int kernel_h, int kernel_w, int top, int left,
+                                    const REAL *dout, ptrdiff_t dout_step, REAL divisor, REAL *dx,
+                                    ptrdiff_t H, ptrdiff_t W)
 {
     const int square = kernel_h == kernel_w && top == left ? kernel_w : 0;
-    if (IS_WIDE && W <= stride * (LANES - 1)) {
-        NARROW(collect_shares)(stride, kernel_h, kernel_w, top, left, dout, dout_step, divisor, dx, H, W);
-        return;
-    }
     if (stride == 2 && square == 2 && divisor == 4)
         COLLECT(NULL, 2, 2, 2, 0, 0, 4);
     else if (stride == 2 && square == 2 && top == 0)

@@ -4,7 +4,6 @@ from tile cimport real
 
 cdef extern from "pool_tile.h" nogil:
     enum:
-        NARROW_BYTES
         FASTSCRATCH_VECTOR_BYTES
     Py_ssize_t largest_of_windows_f32(
         const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, int, int,
@@ -36,10 +35,13 @@ cdef extern from "pool_tile.h" nogil:
 
 
 cdef inline Py_ssize_t pool_lanes(Py_ssize_t count, Py_ssize_t itemsize) noexcept nogil:
-    """Elements of a vector on the way back, where a row has windows for so many."""
-    if count * itemsize >= FASTSCRATCH_VECTOR_BYTES:
-        return FASTSCRATCH_VECTOR_BYTES // itemsize
-    return NARROW_BYTES // itemsize
+    """Elements of a block on the way back, where a row has windows for so many: as FOR_ROWS_OF."""
+    cdef Py_ssize_t lanes = FASTSCRATCH_VECTOR_BYTES // itemsize
+    if FASTSCRATCH_VECTOR_BYTES == 64 and count < lanes:
+        lanes = 32 // itemsize
+    if FASTSCRATCH_VECTOR_BYTES >= 32 and count * itemsize <= 16:
+        lanes = 16 // itemsize
+    return lanes
 
 
 cdef inline Py_ssize_t largest_of_windows(

@@ -177,7 +177,10 @@ POOL_CASES = {
     "blocks_3x3_s1": "n2c2h4w17:k3s1p1",
     "blocks_3x3_s2": "n2c2h5w37:k3s2",
     "blocks_odd": "n2c3h4w19:k2floor",
-} | {f"tile_{w}": f"n1c2h4w{2 * w}:k2" for w in (7, 8, 9, 15, 16, 17, 31, 32, 33)}  # fmt: skip
+    "one_row": "n3c5h4w6:k2s3floor",
+} | {
+    f"tile_{w}": f"n1c2h4w{2 * w}:k2" for w in (2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33)
+} | {f"tile_odd_{w}": f"n2c3h7w{2 * w + 1}:k2floor" for w in (2, 4, 5)}  # fmt: skip
 """Cases of both kinds of pooling."""
 
 MAX_POOL_CASES = POOL_CASES | {
