@@ -5,8 +5,8 @@
     python -m benchmarks compare main HEAD            two commits: what changed significantly?
     python -m benchmarks publish --serve              the web pages of all results
 
-Each runs asv and prints its command line, so that asv can be used directly, too. A run in which no
-benchmark gave a number fails.
+All but ``compare`` run asv and print its command line, so that asv can be used directly, too; a
+comparison is the gate's (``gate.py``). A run in which no benchmark gave a number fails.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks import gate
 from benchmarks.publish import bring_scripts, check_pages
 
 HERE = Path(__file__).resolve().parent
@@ -35,15 +36,16 @@ def main(arguments: list[str] | None = None) -> int:
     run = commands.add_parser("run", help="a run over commits, whose results are kept")
     run.add_argument("commits", help="a range of git rev-list, or HASHFILE:path")
     run.add_argument("--steps", type=int, help="only so many commits of the range, evenly spread")
-    compare = commands.add_parser("compare", help="two commits, interleaved")
+    compare = commands.add_parser("compare", help="two commits, which take turns")
     compare.add_argument("base")
     compare.add_argument("head")
-    compare.add_argument("--rounds", type=int, default=4, help="processes for each benchmark")
+    compare.add_argument("words", nargs="*", help="only what has all of them in its name")
+    compare.add_argument("--threads", type=int, nargs="+", default=[1])
+    compare.add_argument("--minutes", type=float, default=25.0, help="at most, building included")
     quick.add_argument("benchmark", nargs="?", default="", help="a regular expression: see --bench")
-    for command in (run, compare):
-        command.add_argument("--machine", default="", help="the name that results are kept under")
-        command.add_argument("--bench", dest="benchmark", default="",
-                             help="a regular expression on names and parameters")  # fmt: skip
+    run.add_argument("--machine", default="", help="the name that results are kept under")
+    run.add_argument("--bench", dest="benchmark", default="",
+                     help="a regular expression on names and parameters")  # fmt: skip
     for command in (quick, run, compare):
         command.add_argument("--full", action="store_true",
                              help="every shape, dtype and algorithm: hours")  # fmt: skip
@@ -59,13 +61,15 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ["FASTSCRATCH_BENCHMARKS"] = "full"
     if options.command == "quick":
         return look(options.benchmark)
+    if options.command == "compare":
+        return gate.main([
+            options.base, *options.words, "--head", options.head,
+            "--minutes", str(options.minutes), "--threads", *map(str, options.threads),
+        ])  # fmt: skip
     machine = record_machine(options.machine)
-    chosen = ["--machine", machine, *bench(options.benchmark)]
-    if options.command == "run":
-        steps = ["--steps", str(options.steps)] if options.steps else []
-        return measure(["run", options.commits, *steps, *chosen])
-    return measure(["continuous", "--interleave-rounds", "-a", f"rounds={options.rounds}",
-                    "--factor", "1.05", *chosen, options.base, options.head])  # fmt: skip
+    steps = ["--steps", str(options.steps)] if options.steps else []
+    return measure(["run", options.commits, *steps, "--machine", machine,
+                    *bench(options.benchmark)])  # fmt: skip
 
 
 def bench(expression: str) -> list[str]:

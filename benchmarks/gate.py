@@ -1,16 +1,17 @@
 """Is the working tree slower than a commit? Fails where a kernel is, and noise does not fool it.
 
-    python -m benchmarks.gate main                     every kernel of a default run, one thread
-    python -m benchmarks.gate main conv2d numba        those whose name holds all of these words
+    python -m benchmarks.gate main                     all of a default run, one thread
+    python -m benchmarks.gate main conv2d numba        what has all of these words in its name
     python -m benchmarks.gate main --threads 1 2       two threads, too
-    python -m benchmarks.gate v0.1 --head HEAD         two commits
+    python -m benchmarks compare v0.1 main             two commits
 
 Both sides are built, each into a folder of its own, and run on the same Python, NumPy and Numba. A
 lap starts a fresh process for each side (what memory a process happens to get makes it a few per
 cent faster or slower for as long as it lives) and lets the two take turns of some milliseconds. It
 gives one ratio for each kernel: the median over pairs of turns, which what disturbs both of a pair
-leaves as it is. Laps go on, for those kernels that are not decided yet, until a sign test says on
-which side of the threshold the median of a kernel's ratios lies, or the time is over.
+leaves as it is. Laps go on, for what is not decided yet, until sign tests say on which side of the
+threshold, and of its inverse, the median of these ratios lies, or the time is over. Training steps
+are compared as kernels are.
 
 The exit code is 1 if a kernel is slower, 2 if nothing could be compared, else 0.
 """
@@ -30,6 +31,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.suite import grid
+from benchmarks.suite.calls import Call, kernel_call
+from benchmarks.suite.training import NETWORKS, training_step
 from benchmarks.worker import ROOT, Worker, closing
 
 FOLDER = ROOT / "benchmarks/env/gate"
@@ -43,12 +46,14 @@ MORE_PAIRS_EVERY = 5
 """Laps, after which a lap has as many pairs more: the kernels that are left are the noisy ones."""
 TURN_SECONDS = 0.004
 
-SURE_SLOW, SURE_FINE = 0.002, 0.05
-"""What the sign test may err: ratios above the threshold by chance, and below it."""
+SURE_CHANGED, SURE_UNCHANGED = 0.002, 0.05
+"""What the sign test may err: a change that is none, and a change that is missed."""
+
+STEP = "training_step"
 
 
 class Benchmark(NamedTuple):
-    """One kernel at one shape."""
+    """One kernel at one shape, or the step of one network, whose problem is empty."""
 
     op: str
     implementation: str
@@ -69,7 +74,7 @@ class Side(NamedTuple):
     def start(self) -> Worker:
         """A process that runs this side's kernels."""
         return Worker(
-            "benchmarks.suite.calls:kernel_call", path=str(self.folder / "site"),
+            "benchmarks.gate:timed_call", path=str(self.folder / "site"),
             NUMBA_CACHE_DIR=str(self.folder / "numba"),
             FASTSCRATCH_CACHE=str(self.folder / "cache"),
         )  # fmt: skip
@@ -88,7 +93,7 @@ class Verdict(NamedTuple):
 
     @property
     def word(self) -> str:
-        """ "slower", "fine" or "undecided"; "n/a" where a side does not have it."""
+        """ "slower", "faster", "unchanged" or "undecided"; "n/a" where a side does not have it."""
         if not self.ratios:
             return "n/a"
         return decide(self.ratios)
@@ -99,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("base", help="the commit to compare with")
-    parser.add_argument("words", nargs="*", help="only kernels whose name holds all of them")
+    parser.add_argument("words", nargs="*", help="only what has all of them in its name")
     parser.add_argument("--head", help="a commit in the place of the working tree")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--minutes", type=float, default=25.0, help="at most, building included")
@@ -110,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
         if all(word in str(benchmark) for word in options.words)
     ]  # fmt: skip
     if not chosen:
-        print(f"no kernel's name holds {' and '.join(options.words)}")
+        print(f"nothing has {' and '.join(options.words)} in its name")
         return 2
     base = install("base", options.base)
     head = install("head", options.head)
@@ -118,14 +123,31 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def benchmarks(threads: Iterable[int]) -> list[Benchmark]:
-    """The kernels of a default run."""
-    return [
+    """The kernels and the training steps of a default run."""
+    kernels = [
         Benchmark(found.op, implementation, shape, problem, count)
         for found in grid.grids()
         for implementation in found.implementations
         for shape, problem in found.problems.items()
         for count in threads
     ]
+    steps = [
+        Benchmark(STEP, backend, network, "", count)
+        for network in NETWORKS for backend in grid.backends() for count in threads
+    ]  # fmt: skip
+    return kernels + steps
+
+
+_kept: list[training_step] = []
+"""Their blocks stay open until the process ends."""
+
+
+def timed_call(op: str, implementation: str, shape: str, text: str, num_threads: int) -> Call:
+    """What a worker times for a benchmark."""
+    if op != STEP:
+        return kernel_call(text, implementation, num_threads)
+    _kept.append(training_step())
+    return _kept[-1].prepare(shape, implementation, num_threads)
 
 
 def install(name: str, commit: str | None) -> Side:
@@ -188,7 +210,7 @@ def compare(base: Side, head: Side, chosen: list[Benchmark], end: float) -> list
         ]  # fmt: skip
         if not open_ones or time.monotonic() > end:
             break
-        print(f"lap {lap + 1}: {len(open_ones)} kernels", flush=True)
+        print(f"lap {lap + 1}: {len(open_ones)} undecided", flush=True)
         sides = [base, head] if lap % 2 else [head, base]
         workers = {side.name: side.start() for side in sides}  # both at once
         with closing(*workers.values()):
@@ -211,8 +233,9 @@ def race(
     counts = {}
     for name in names:
         counts[name] = workers[name].ask(
-            "prepare", key="it", seconds=TURN_SECONDS, text=benchmark.problem,
-            implementation=benchmark.implementation, num_threads=benchmark.threads,
+            "prepare", key="it", seconds=TURN_SECONDS, op=benchmark.op, shape=benchmark.shape,
+            text=benchmark.problem, implementation=benchmark.implementation,
+            num_threads=benchmark.threads,
         )  # fmt: skip
         if isinstance(counts[name], str):
             return f"{name}: {counts[name]}"
@@ -226,16 +249,21 @@ def race(
 
 
 def decide(ratios: list[float]) -> str:
-    """Where the median of the ratios lies, by a sign test against the threshold.
+    """Where the median of the ratios lies, by sign tests against the threshold and its inverse.
 
-    >>> decide([1.15] * 9), decide([1.01] * 5), decide([1.15] * 8), decide([0.9, 1.2] * 5)
-    ('slower', 'fine', 'undecided', 'undecided')
+    >>> decide([1.15] * 9), decide([0.85] * 9), decide([1.01] * 5)
+    ('slower', 'faster', 'unchanged')
+    >>> decide([1.15] * 8), decide([0.9, 1.2] * 5)
+    ('undecided', 'undecided')
     """
     slower = sum(ratio > THRESHOLD for ratio in ratios)
-    if chance(slower, len(ratios)) <= SURE_SLOW:
+    faster = sum(ratio < 1 / THRESHOLD for ratio in ratios)
+    if chance(slower, len(ratios)) <= SURE_CHANGED:
         return "slower"
-    if chance(len(ratios) - slower, len(ratios)) <= SURE_FINE:
-        return "fine"
+    if chance(faster, len(ratios)) <= SURE_CHANGED:
+        return "faster"
+    if chance(len(ratios) - max(slower, faster), len(ratios)) <= SURE_UNCHANGED:
+        return "unchanged"
     return "undecided"
 
 
@@ -252,15 +280,15 @@ def report(verdicts: list[Verdict]) -> int:
     """Print what was found, the slowest first."""
     measured = [verdict for verdict in verdicts if verdict.ratios]
     for verdict in sorted(measured, key=lambda verdict: -verdict.median):
-        if verdict.word != "fine" or verdict.median > 1.03 or verdict.median < 0.97:
+        if verdict.word != "unchanged" or verdict.median > 1.03 or verdict.median < 0.97:
             print(f"{verdict.median:6.3f} x base's time, {len(verdict.ratios):2d} laps, "
                   f"{verdict.word:9} {verdict.benchmark}")  # fmt: skip
     for verdict in verdicts:
         if verdict.reason:
             print(f"   n/a {verdict.benchmark}: {verdict.reason}")
     words = [verdict.word for verdict in verdicts]
-    print(f"{words.count('slower')} slower, {words.count('undecided')} undecided, "
-          f"{words.count('fine')} fine, {words.count('n/a')} n/a")  # fmt: skip
+    kinds = ("slower", "faster", "unchanged", "undecided", "n/a")
+    print(", ".join(f"{words.count(kind)} {kind}" for kind in kinds))
     if not measured:
         return 2
     return 1 if "slower" in words else 0

@@ -91,14 +91,16 @@ def main() -> int:
 def draw(seed: int) -> list[dict[str, Any]]:
     """Kernels at random, with their time and the steps of a loop that takes a share of it."""
     rng = random.Random(seed)
-    every = benchmarks([1])
+    every = [benchmark for benchmark in benchmarks([1]) if benchmark.problem]
     base = Side("head", FOLDER / "head")
     speeds = {"cython": c_step(), "numba": numba_step()}
     cases = []
     for benchmark in rng.sample(every, CASES):
         worker = base.start()
-        count = worker.ask("prepare", key="it", seconds=0.02, text=benchmark.problem,
-                           implementation=benchmark.implementation, num_threads=1)  # fmt: skip
+        count = worker.ask(
+            "prepare", key="it", seconds=0.02, op=benchmark.op, shape=benchmark.shape,
+            text=benchmark.problem, implementation=benchmark.implementation, num_threads=1,
+        )  # fmt: skip
         seconds = min(worker.ask("time", key="it", calls=count) for _ in range(15))
         worker.close()
         step = speeds[benchmark.implementation]

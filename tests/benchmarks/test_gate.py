@@ -47,10 +47,11 @@ def test_what_is_planted_is_found_and_noise_is_not():
         while decide(found) == "undecided" and len(found) < 25:
             found.append(1.15 * rng.lognormvariate(0, 0.02))
         assert decide(found) == "slower"
+        assert decide([1 / ratio for ratio in found]) == "faster"
         found = []
         while decide(found) == "undecided" and len(found) < 25:
             found.append(rng.lognormvariate(0, 0.02))
-        assert decide(found) == "fine"
+        assert decide(found) == "unchanged"
 
 
 @pytest.mark.parametrize(
