@@ -25,6 +25,9 @@ from fastscratch.testing.locate import find_function
 from fastscratch.testing.report import Failure, Report
 
 _MOST_CRASHES = 5
+_MOST_HANGS = 2
+"""Each takes the whole timeout."""
+_HANGS = "did not return within"
 _STARTING_SECONDS = 120.0
 """Until a child's first word: it imports NumPy, and what the kernel's module needs."""
 
@@ -116,7 +119,7 @@ def _judge_in_children(
     report: Report, start: Callable[[list[str]], Any], problems: Sequence[Problem], timeout: float
 ) -> int:
     """How many children did not end by themselves."""
-    crashes = 0
+    crashes = hangs = 0
     todo = [str(problem) for problem in problems]
     while todo:
         done, end = _one_child(report, start(todo), todo, timeout)
@@ -125,7 +128,8 @@ def _judge_in_children(
             continue
         report.failures.append(end)
         crashes += 1
-        if crashes == _MOST_CRASHES and todo:
+        hangs += end.text.startswith(_HANGS)
+        if todo and (crashes == _MOST_CRASHES or hangs == _MOST_HANGS):
             report.notes.append(f"{len(todo)} problems were left out after {crashes} such ends")
             todo = []
     return crashes
@@ -152,7 +156,7 @@ def _one_child(
                 line = lines.get(timeout=wait)
             except queue.Empty:
                 return begun, Failure(
-                    problems[max(begun - 1, 0)], *run, f"did not return within {wait:g} seconds"
+                    problems[max(begun - 1, 0)], *run, f"{_HANGS} {wait:g} seconds"
                 )
             if line is None:
                 break

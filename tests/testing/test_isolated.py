@@ -28,6 +28,9 @@ def faulty(x, weight, bias, y, num_threads):
 def crashes(*arguments):
     os._exit(3)
 
+def hangs(*arguments):
+    time.sleep(60)
+
 number = 3
 """
 
@@ -91,6 +94,11 @@ def test_acquits_in_a_process_of_its_own(kernels):
 def test_gives_up_on_a_kernel_that_always_crashes(kernels):
     with pytest.raises(KernelCheckError, match=r"(?s)failed on 5 of 5 .*were left out after 5"):
         check_kernel("dense_forward", "kernels_of_mine:crashes")
+
+
+def test_gives_up_sooner_on_a_kernel_that_always_hangs(kernels):
+    with pytest.raises(KernelCheckError, match=r"(?s)failed on 2 of 2 .*were left out after 2"):
+        check_kernel("dense_forward", "kernels_of_mine:hangs", timeout=0.5)
 
 
 def test_functions_in_modules_are_isolated_and_others_are_not():
