@@ -93,10 +93,8 @@ from fastscratch.dispatch import choose, current_settings
 problem = parse_problem({problem!r})
 print(choose(problem, current_settings()).implementation.name)
 choosing = importlib.import_module("fastscratch.dispatch.choose")
-measure = choosing.measure
 def others_are_slow(problem, candidates):
-    times = measure(problem, candidates)
-    return {{name: t if name == {name!r} else 1000 * t for name, t in times.items()}}
+    return {{found.name: 1e-6 if found.name == {name!r} else 1e-3 for found in candidates}}
 choosing.measure = others_are_slow
 with fs.threads(1), fs.tuning():
     print(choose(problem, current_settings()).implementation.name)
