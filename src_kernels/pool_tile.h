@@ -93,8 +93,9 @@
 #endif
 #undef IS_NARROWEST
 
-/* The function of the width for rows of so many windows, or of so many columns of blocks on the way back.
-   (Rows of 4 windows took 1.2 times as long where each width called the next.) */
+/* The function of the width for rows of so many windows, or of so many columns of blocks on the way back: of
+   AVX-512, the widest where they take more bytes than `over`. (Rows of 4 windows took 1.2 times as long where
+   each width called the next.) */
 #if FASTSCRATCH_VECTOR_BYTES == 64
 #define FOR_ROWS_OF(count, over, name, ...)                                                         \
     ((count)*REAL_BYTES > (over)   ? AT(name, _64)(__VA_ARGS__)                                     \
@@ -560,8 +561,7 @@ TILE_FUNCTION ptrdiff_t X(means)(const REAL *x, ptrdiff_t there, ptrdiff_t x_ste
         MEANS(3, kernel_h, kernel_w, divisor);
     if (!IS_NARROWEST && done < rows)
         done += NARROW(means)(x + done * x_step, there - done * x_step, x_step, rows - done, count,
-                               stride, kernel_h, kernel_w, row_step, divisor,
-                                         y + done * y_step, y_step);
+                              stride, kernel_h, kernel_w, row_step, divisor, y + done * y_step, y_step);
     return done;
 }
 #undef MEANS

@@ -85,6 +85,18 @@ def test_it_is_timed_beside_the_others(package):
     assert re.search(rf"(?m)^  {name} +\d+\.\d{{3}}  \([\d.]+x\)$", out)
 
 
+def test_the_benchmarks_measure_it(package):
+    op, name, _, problems, run = package
+    code = (
+        "from benchmarks.suite import grid; print(*["
+        f"found.implementations for found in grid.grids() if found.op == {op!r}])"
+    )
+    assert repr(name) in run("-c", code)
+    problem = problems[1] if problems else f"{op}:f32:n1000"
+    run("-c", "from benchmarks.suite.calls import kernel_call; "
+              f"kernel_call({problem!r}, {name!r}, 1)()")  # fmt: skip
+
+
 CHOSEN = """
 import importlib
 import fastscratch as fs

@@ -24,12 +24,14 @@ def find_implementation(problem: Any, name: str) -> Any:
 
     Raises NotImplementedError, which asv shows as "n/a", where there is none.
     """
-    from fastscratch.kernels.catalogue import OPS, backend_reason
+    from fastscratch.kernels.catalogue import BACKENDS, OPS, backend_reason
 
     if problem.op not in OPS:
         raise NotImplementedError(f"there is no {problem.op} yet")
+    if outside := name.partition(":")[0] not in BACKENDS:
+        register_installed()
     for entry in OPS[problem.op].implementations:
-        named = entry.name == name and ":" in name
+        named = entry.name == name and (outside or ":" in name)
         if not named and entry.backend != name:
             continue
         if reason := backend_reason(entry.backend):
@@ -42,6 +44,15 @@ def find_implementation(problem: Any, name: str) -> Any:
         if getattr(algorithm, "accuracy", "default") == "default" and algorithm.prefers(problem):
             return entry
     raise NotImplementedError(f"no {name} for {problem}")
+
+
+def register_installed() -> None:
+    """The kernels of installed packages, if this commit knows such."""
+    try:
+        from fastscratch.dispatch.outside import register_installed
+    except ImportError:
+        return
+    register_installed()
 
 
 def parse(text: str) -> Any:

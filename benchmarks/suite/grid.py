@@ -1,5 +1,7 @@
 """What is measured: operations, implementations and shapes, read from the catalogue of this tree.
 
+Kernels of installed packages are in it; the environments that asv builds have none.
+
 The catalogue of the tree that the suite stands in counts, whichever commit is installed: so a
 benchmark means the same for every commit, and what a commit does not have yet is "n/a" there.
 ``FASTSCRATCH_BENCHMARKS`` says how much: "default", "full", or "toy", which the tests run.
@@ -12,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,8 +34,10 @@ DOUBLE_SHAPES = ("res_28", "square", "mnist_pool")
 
 _QUESTION = """
 import json
+from fastscratch.dispatch.outside import register_installed
 from fastscratch.kernels.catalogue import BACKENDS, OPS
 from fastscratch.testing.cases import cases_of, shapes_of
+register_installed()
 print(json.dumps({
     "backends": list(BACKENDS),
     "ops": {
@@ -81,12 +86,18 @@ def grids() -> list[Grid]:
 
 
 def _grid(op: str, found: dict[str, Any]) -> Grid:
+    built_in = _catalogue()["backends"]
+    outside = [
+        name for name in found["implementations"] if name.partition(":")[0] not in built_in
+    ]  # of installed packages
     if size() == "toy":
-        return Grid(op, backends(), {"toy": f"{op}:f32:{found['toy']}"}, threads())
+        return Grid(op, backends() + outside, {"toy": f"{op}:f32:{found['toy']}"}, threads())
     shapes = found["shapes"]
     if size() == "full":
         names = list(shapes)
-        algorithms = [name for name in found["implementations"] if ":" in name]
+        algorithms = [
+            name for name in found["implementations"] if ":" in name and name not in outside
+        ]
         doubles = names
     else:
         names = [name for name in shapes if name in DEFAULT_SHAPES] or list(shapes)[:1]
@@ -94,7 +105,7 @@ def _grid(op: str, found: dict[str, Any]) -> Grid:
         doubles = [name for name in names if name in DOUBLE_SHAPES]
     problems = {f"{name} {shapes[name]}": f"{op}:f32:{shapes[name]}" for name in names}
     problems |= {f"{name} {shapes[name]} f64": f"{op}:f64:{shapes[name]}" for name in doubles}
-    return Grid(op, backends() + algorithms, problems, threads())
+    return Grid(op, backends() + algorithms + outside, problems, threads())
 
 
 @functools.cache
@@ -102,12 +113,15 @@ def _catalogue() -> Any:
     """The catalogue of this tree, asked in a process of its own and kept for the next."""
     package = ROOT / "fastscratch"
     state = hashlib.sha256(_QUESTION.encode())
+    for entry in entry_points(group="fastscratch.kernels"):
+        state.update(f"{entry} {entry.dist and entry.dist.version}".encode())
     for path in sorted([*(package / "kernels").glob("*.py"), package / "testing/cases.py"]):
         state.update(path.read_bytes())
     name = f"fastscratch-grid-{os.getuid()}-{state.hexdigest()[:16]}.json"
     kept = Path(tempfile.gettempdir(), name)
     if not kept.exists():
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        where = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, "PYTHONPATH": where}
         answer = subprocess.run(
             [sys.executable, "-c", _QUESTION], cwd=ROOT, env=environment,
             check=True, stdout=subprocess.PIPE, text=True,

@@ -82,7 +82,8 @@ def check_kernel(
         thread in a copy of this process (which only some systems can make) and then here, and the
         report says so.
     timeout : float
-        Seconds that one run may take in a process of its own, compilation included.
+        Seconds that one run may take in a process of its own, compilation included. After two
+        problems that took longer, the others are left out, and the report says how many.
 
     Returns
     -------

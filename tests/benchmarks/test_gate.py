@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import __main__ as commands
 from benchmarks import gate
 from benchmarks.gate import PAIRS, Benchmark, Side, Verdict, decide, race, report
 from benchmarks.gate_trial import C_LOOP, slower
@@ -74,6 +75,38 @@ def test_laps_end_when_all_is_decided(monkeypatch, tmp_path, capsys):
     assert verdict.word == "slower"
     assert len(verdict.ratios) == 9
     assert "lap 9" in capsys.readouterr().out
+
+
+def test_a_comparison_is_the_gates_of_two_commits(monkeypatch):
+    asked: list[Any] = []
+
+    def compare(*arguments):
+        asked.append(arguments)
+        return []
+
+    monkeypatch.setattr(gate, "install", lambda name, commit: (name, commit))
+    monkeypatch.setattr(gate, "compare", compare)
+    assert (
+        commands.main(["compare", "v0.1", "main", "relu_forward", "numba", "--threads", "2"]) == 2
+    )
+    ((base, head, chosen, _),) = asked
+    assert (base, head) == (("base", "v0.1"), ("head", "main"))
+    assert {(found.implementation, found.threads) for found in chosen} == {("numba", 2)}
+    assert all("relu_forward" in found.op for found in chosen)
+
+
+def test_kernels_and_training_steps_can_be_timed(run_python):
+    code = """
+from benchmarks import gate
+for found in gate.benchmarks([1]):
+    if found.implementation == "numpy" and found.shape in ("toy", "mlp"):
+        if found.op in ("relu_forward", gate.STEP):
+            call = gate.timed_call(found.op, "numpy", found.shape, found.problem, 1)
+            call()
+            print(found.op)
+"""
+    done = run_python(code, FASTSCRATCH_BENCHMARKS="toy")
+    assert done.stdout.split() == ["relu_forward", gate.STEP]
 
 
 def test_a_slow_down_is_planted_behind_the_docstring():
