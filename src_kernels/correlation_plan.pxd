@@ -228,10 +228,13 @@ cdef inline void plan_tile(Correlation* p, Py_ssize_t lanes) noexcept nogil:
         p.panels = ceil_div(p.OC, p.panel)
         p.step = 2 * lanes
         return
-    # The sums of 1x8, 2x4, 4x3 or 6x2 vectors fit 16 registers, and hide their latency.
-    p.vectors = 8 if p.OC == 1 else 4 if p.OC == 2 else 3 if p.OC <= 4 else 2
     p.panels = ceil_div(p.OC, WIDE_ROWS)
     p.panel = ceil_div(p.OC, p.panels)
+    # The sums of 1x8, 2x4, 4x3 or 6x2 vectors fit 16 registers, and hide their latency.
+    p.vectors = 8 if p.panel == 1 else 4 if p.panel == 2 else 3 if p.panel <= 4 else 2
+    if WIDE_ROWS > 6 and 3 <= p.panel <= 8:
+        # And 6x4 or 8x3 fit 32.
+        p.vectors = 4 if p.panel <= 6 else 3
 
 
 cdef inline void plan_copy(Correlation* p, Py_ssize_t itemsize) noexcept nogil:

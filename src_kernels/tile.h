@@ -335,8 +335,16 @@ TILE_FUNCTION void X(wide_tile)(int rows, int vectors, const REAL *a, const REAL
         WIDE_PAIR(5);
         WIDE_PAIR(6);
 #if WIDE_ROWS > 6
+        WIDE_CASE(3, 4);
+        WIDE_CASE(4, 4);
+        WIDE_CASE(5, 3);
+        WIDE_CASE(5, 4);
+        WIDE_CASE(6, 3);
+        WIDE_CASE(6, 4);
         WIDE_PAIR(7);
+        WIDE_CASE(7, 3);
         WIDE_PAIR(8);
+        WIDE_CASE(8, 3);
         WIDE_PAIR(9);
         WIDE_PAIR(10);
         WIDE_PAIR(11);

@@ -47,7 +47,7 @@ took twice as long.
 PIXEL_ROWS = len(PIXEL_VECTORS) - 1
 """Rows that `tile_pixels` takes at most."""
 
-WIDE_VECTORS = (0, 8, 4, 3, 3) + (2,) * (8 if ROWS > 6 else 2)
+WIDE_VECTORS = (0, 8, 4, 4, 4, 4, 4, 3, 3, 2, 2, 2, 2) if ROWS > 6 else (0, 8, 4, 3, 3, 2, 2)
 """Vectors that `tile_wide` takes at once, by its number of rows: it needs no address for each."""
 
 WIDE_ROWS = len(WIDE_VECTORS) - 1

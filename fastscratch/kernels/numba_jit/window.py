@@ -52,28 +52,31 @@ def copy_window_split(
     """
     part = part_height * part_width
     for c in range(channels):
-        for r in range(height):
-            ih = ih_start + r
-            inside = 0 <= ih < H
-            for q in range(step_w):
-                target = (
-                    local_start + c * channel_stride
-                    + (r % step_h * step_w + q) * part + r // step_h * part_width
-                )  # fmt: skip
-                count = (width - q + step_w - 1) // step_w
-                if not inside:
+        for q in range(step_w):
+            # What a division gives is kept from row to row: with four of them for each row, padding
+            # planes of 32x32 took as long as a fifth of the products of 16 channels.
+            count = (width - q + step_w - 1) // step_w
+            first = iw_start + q
+            before = min(max((-first + step_w - 1) // step_w, 0), count)
+            after = min(max((W - first + step_w - 1) // step_w, before), count)
+            source = x_start + (c * H + ih_start) * W + first + before * step_w
+            column = local_start + c * channel_stride + q * part
+            phase, row = 0, 0
+            for ih in range(ih_start, ih_start + height):
+                target = column + phase * step_w * part + row * part_width
+                if ih < 0 or ih >= H:
                     fill_line(local, target, count, 0)
-                    continue
-                first = iw_start + q
-                before = min(max((-first + step_w - 1) // step_w, 0), count)
-                after = min(max((W - first + step_w - 1) // step_w, before), count)
-                source = x_start + (c * H + ih) * W + first + before * step_w
-                fill_line(local, target, before, 0)
-                if step_w == 1:
-                    copy_line(x, source, local, target + before, after - before)
                 else:
-                    copy_steps(x, source, step_w, local, target + before, 1, after - before)
-                fill_line(local, target + after, count - after, 0)
+                    fill_line(local, target, before, 0)
+                    if step_w == 1:
+                        copy_line(x, source, local, target + before, after - before)
+                    else:
+                        copy_steps(x, source, step_w, local, target + before, 1, after - before)
+                    fill_line(local, target + after, count - after, 0)
+                source += W
+                phase += 1
+                if phase == step_h:
+                    phase, row = 0, row + 1
 
 
 @inner
