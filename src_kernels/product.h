@@ -66,6 +66,26 @@ TILE_FUNCTION void X(pack_tile)(REAL *packed, const REAL *a, ptrdiff_t a_step, i
             packed[k * TILE_ROWS + r] = a[r * a_step + k];
 }
 
+/* acc[r, :] += a[r] * b[:], where a[r] is that of the row beside it or one of a_step elements away. */
+TILE_INLINE void X(product_step)(const int rows, const int vectors, const int side_by_side,
+                                 const REAL *restrict a, ptrdiff_t a_step, const REAL *restrict b,
+                                 X(vec) (*restrict acc)[3])
+{
+    X(vec) column[3];
+    if (TALL_TILE && side_by_side) /* The next tile's part of this row, which may be a page of its own. */
+        __builtin_prefetch(a + 2 * TILE_ROWS - 1);
+#pragma GCC unroll 3
+    for (int v = 0; v < vectors; v++)
+        column[v] = X(load)(b + v * LANES);
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) {
+        const REAL value = side_by_side ? a[r] : a[r * a_step];
+#pragma GCC unroll 3
+        for (int v = 0; v < vectors; v++)
+            acc[r][v] += value * column[v];
+    }
+}
+
 /* out[r, :] = init[r, :] + sum_k a[r, k] * b[k, :]
 
    for `rows` rows and `vectors` (1 to 3) vectors of columns, of which `width` columns exist in init and
@@ -79,43 +99,30 @@ TILE_INLINE void X(product_body)(const int rows, const int vectors, const int si
                                  ptrdiff_t init_step, REAL *out, ptrdiff_t out_step, ptrdiff_t width)
 {
     X(vec) acc[TILE_ROWS][3];
+    const ptrdiff_t next = side_by_side ? a_step : 1;
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 3
         for (int v = 0; v < vectors; v++)
             acc[r][v] = (X(vec)){0};
     /* Where the sums go may be far away; by the end of the loop it is here. A tall tile that asks for all
-       its rows at once holds up b: 0.9 of the speed where sums of 32 to 128 terms make a large matrix.
-       A low one has no time to spare in a step: asked for one by one, 0.96 of the speed. */
-    const REAL *place = out, *const last_place = out + (rows - 1) * out_step;
+       its rows at once holds up b (0.9 of the speed where sums of 32 to 128 terms make a large matrix),
+       and one that asks in every step has two loads too many in it (0.96 of Winograd's). A low one has no
+       time to spare in a step: asked for one by one, 0.96 of the speed. */
 #pragma GCC unroll 16
     for (int r = 0; !TALL_TILE && r < rows; r++) {
         __builtin_prefetch(out + r * out_step, 1);
         __builtin_prefetch(out + r * out_step + width - 1, 1);
     }
-#pragma GCC unroll 4
-    for (ptrdiff_t k = depth; k > 0; k--) {
-        if (TALL_TILE) {
-            __builtin_prefetch(place, 1);
-            __builtin_prefetch(place + width - 1, 1);
-            place = place == last_place ? out : place + out_step;
-            if (side_by_side) /* The next tile's part of this row, which may be a page of its own. */
-                __builtin_prefetch(a + 2 * TILE_ROWS - 1);
-        }
-        X(vec) column[3];
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++)
-            column[v] = X(load)(b + v * LANES);
-#pragma GCC unroll 16
-        for (int r = 0; r < rows; r++) {
-            const REAL value = side_by_side ? a[r] : a[r * a_step];
-#pragma GCC unroll 3
-            for (int v = 0; v < vectors; v++)
-                acc[r][v] += value * column[v];
-        }
-        a += side_by_side ? a_step : 1;
-        b += b_step;
+    ptrdiff_t k = depth;
+    for (int r = 0; TALL_TILE && r < rows && k > 0; r++, k--, a += next, b += b_step) {
+        __builtin_prefetch(out + r * out_step, 1);
+        __builtin_prefetch(out + r * out_step + width - 1, 1);
+        X(product_step)(rows, vectors, side_by_side, a, a_step, b, acc);
     }
+#pragma GCC unroll 4
+    for (; k > 0; k--, a += next, b += b_step)
+        X(product_step)(rows, vectors, side_by_side, a, a_step, b, acc);
     if (width == vectors * LANES) {
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++)
