@@ -69,6 +69,16 @@ def test_a_claim_that_fails_is_said_to():
     assert report.verdict == "does not hold" and "does not hold" in str(report)
 
 
+@pytest.mark.parametrize(("data", "quick", "shown"), [
+    ("mnist", False, "why"), ("digits", False, ""), ("mnist", True, ""),
+])  # fmt: skip
+def test_a_note_is_that_of_full_runs_on_the_data_it_speaks_of(data, quick, shown):
+    report = experiments.run("perceptron", data=data, quick=quick)
+    report.findings.note = "why"
+    assert report.note == report.as_dict()["note"] == shown
+    assert str(report).endswith("why") is bool(shown)
+
+
 def test_the_same_seed_gives_the_same_numbers():
     first, second, other = (
         experiments.run("lbfgs", data="digits", quick=True, seeds=(seed,)) for seed in (0, 0, 1)
