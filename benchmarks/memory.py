@@ -8,7 +8,10 @@ promises: no more than 16 MiB a thread, and one packed copy of the weights.
 """
 
 import argparse
+import json
 import sys
+from pathlib import Path
+from typing import Any
 
 from benchmarks.suite.peak_memory import measure
 from fastscratch.kernels.catalogue import OPS
@@ -24,8 +27,9 @@ def main() -> int:
     parser.add_argument("--backend", default="", help="only implementations whose name holds this")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--dtype", choices=("f32", "f64"), default="f32")
+    parser.add_argument("--json", type=Path, help="write the numbers here too")
     options = parser.parse_args()
-    found = 0
+    rows: list[dict[str, Any]] = []
     for op, spec in OPS.items():
         for shape in shapes_of(op):
             if options.op not in op or options.shape not in shape:
@@ -38,14 +42,23 @@ def main() -> int:
                     continue
                 for num_threads in options.threads:
                     extra = measure(str(problem), entry.name, num_threads)
-                    found += 1
-                    print(
-                        f"{op:24} {shape:12} {entry.name:18} {num_threads} thr | "
-                        f"arrays {spec.nbytes(problem) / MIB:7.1f} MiB | "
-                        f"weights {weights / MIB:5.1f} MiB | beside them {extra / MIB:7.1f} MiB",
-                        flush=True,
-                    )
-    return 0 if found else 1
+                    rows.append({
+                        "op": op, "shape": shape, "implementation": entry.name,
+                        "threads": num_threads, "arrays": spec.nbytes(problem),
+                        "weights": weights, "extra": extra,
+                    })  # fmt: skip
+                    print(line(rows[-1]), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return 0 if rows else 1
+
+
+def line(row: dict[str, Any]) -> str:
+    return (
+        f"{row['op']:24} {row['shape']:12} {row['implementation']:18} {row['threads']} thr | "
+        f"arrays {row['arrays'] / MIB:7.1f} MiB | weights {row['weights'] / MIB:5.1f} MiB | "
+        f"beside them {row['extra'] / MIB:7.1f} MiB"
+    )
 
 
 if __name__ == "__main__":

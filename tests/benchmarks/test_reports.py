@@ -6,7 +6,7 @@ import pytest
 from source_copy import ROOT
 
 from benchmarks import __main__ as commands
-from benchmarks import peers, peers_report
+from benchmarks import peers, peers_report, speed
 from benchmarks.kernel_profile import Function, name_at, part_of
 from benchmarks.publish import rewrite
 
@@ -35,6 +35,35 @@ def test_losses_are_printed_like_wins():
     assert "PyDyNet has no groups" in text
     summary = peers_report.summary(NUMBERS)
     assert "| conv2d_forward | 0.5x (1 of 1) | n/a | 4.0x (0 of 1) |" in summary
+
+
+def test_the_page_of_speeds_shows_what_the_numbers_say():
+    numbers = json.loads((ROOT / "benchmarks/speed.json").read_text())
+    written = (ROOT / "benchmarks/speed.md").read_text(encoding="utf-8")
+    assert speed.report(numbers) == written
+
+
+def test_the_page_of_speeds_counts_losses():
+    def row(shape, cython, torch):
+        seconds = {"cython": cython, "numba": 0.004, "torch": torch}
+        each = dict.fromkeys(seconds, 1.0)
+        return {
+            "op": "conv2d_forward", "shape": shape, "threads": 1, "seconds": seconds,
+            "gflops": each, "GB/s": each, "share": each, "error": {**each, "torch": 2.0},
+        }  # fmt: skip
+
+    memory = {"op": "conv2d_forward", "shape": "a", "implementation": "cython", "threads": 1,
+              "arrays": 2 << 20, "weights": 1 << 20, "extra": 3 << 19}  # fmt: skip
+    steps = {"model": "mlp", "threads": 1, "seconds": {"cython": 0.001, "torch": 0.003}}
+    text = speed.report({
+        "processor": "P", "level": "avx2", "steps": [steps], "memory": [memory],
+        "kernels": [row("a", 0.002, 0.008), row("b", 0.004, 0.002)],
+    })  # fmt: skip
+    assert "| conv2d_forward | 1 | 2 | 1.41 | 0.50 | 1 | 0.71 |" in text
+    assert "| a | 1 | cython | 2 | 1 | 1 | 100% | 4.00 | 0.50 |" in text
+    assert "| a | 1 | torch | 8 | 1 | 1 | 100% |  |  |" in text
+    assert "| mlp | 1 | cython | 1 | 3.00 | n/a |" in text
+    assert "| conv2d_forward | a | cython | 1 | 2.0 | 1.0 | 1.5 |" in text
 
 
 def test_the_plot_is_drawn(tmp_path):
