@@ -1,7 +1,8 @@
 """How fast the kernels are here, written down: every operation, shape and backend.
 
-    python -m benchmarks.speed             measures, twenty minutes; writes speed.json, speed.md
-    python -m benchmarks.speed --report    speed.md again, from speed.json
+    python -m benchmarks.speed                 measures, twenty minutes; writes speed.json, speed.md
+    python -m benchmarks.speed --only steps    a part of it, and the others as they are
+    python -m benchmarks.speed --only          nothing but speed.md, from speed.json
 
 What is measured is what ``compare``, ``steps`` and ``memory`` measure, at one thread and at two,
 each in a process of its own.
@@ -35,28 +36,39 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--report", action="store_true", help="measure nothing")
+    parser.add_argument("--only", nargs="*", choices=MEASUREMENTS, default=list(MEASUREMENTS))
     parser.add_argument("--folder", type=Path, default=HERE, help="where the two files are")
     options = parser.parse_args()
     record = options.folder / "speed.json"
-    if not options.report:
-        record.write_text(json.dumps(measure(), indent=1) + "\n")
+    if options.only:
+        kept = json.loads(record.read_text()) if record.exists() else {}
+        record.write_text(json.dumps(_short({**kept, **measure(options.only)})) + "\n")
     (options.folder / "speed.md").write_text(report(json.loads(record.read_text())))
     return 0
 
 
-def measure() -> dict[str, Any]:
+def measure(names: list[str]) -> dict[str, Any]:
     from fastscratch.dispatch.machine import processor_name
     from fastscratch.kernels import cython_ext
 
     numbers: dict[str, Any] = {"processor": processor_name(), "level": cython_ext.level or "none"}
     with tempfile.TemporaryDirectory() as folder:
-        for name, (module, *arguments) in MEASUREMENTS.items():
+        for name in names:
+            module, *arguments = MEASUREMENTS[name]
             target = Path(folder, "rows.json")
-            command = [sys.executable, "-m", f"benchmarks.{module}", *arguments, "--json", str(target)]
-            subprocess.run(command, check=True, cwd=HERE.parent)
+            command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+            subprocess.run([*command, "--json", str(target)], check=True, cwd=HERE.parent)
             numbers[name] = json.loads(target.read_text())
     return numbers
+
+
+def _short(value: Any) -> Any:
+    """The same with floats of four digits, which is more than a measurement has."""
+    if isinstance(value, dict):
+        return {key: _short(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_short(part) for part in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def report(numbers: dict[str, Any]) -> str:

@@ -27,6 +27,12 @@ from fastscratch.kernels.cython_ext.scratch import Scratch
 cnp.import_array()
 
 cdef extern from "scattered.h" nogil:
+    Py_ssize_t list_gradients_f32(
+        Py_ssize_t, const float*, const float*, const void*, bint, const int*, unsigned int, int,
+        int, int*, float*)
+    Py_ssize_t list_gradients_f64(
+        Py_ssize_t, const double*, const double*, const void*, bint, const int*, unsigned int, int,
+        int, int*, double*)
     void scattered_sums_f32(Py_ssize_t, const float*, const Py_ssize_t*, const int*, const float*,
                             Py_ssize_t, float*)
     void scattered_sums_f64(Py_ssize_t, const double*, const Py_ssize_t*, const int*,
@@ -153,7 +159,7 @@ cdef struct Gradient:
     Problem problem
     Py_ssize_t copy_row, copy_plane, OH, OW, vectors, rows  # vectors and rows of one channel
     Py_ssize_t channels, channel_blocks, parts
-    Py_ssize_t sums_size, copy_size, list_size, table_size, workspace_size
+    Py_ssize_t sums_size, copy_size, list_size, starts_size, table_size, workspace_size
     Py_ssize_t* row_offset
     int* place  # of each element of a pooling window
     char* sums
@@ -177,8 +183,10 @@ cdef void plan_gradient(Gradient* p, Py_ssize_t itemsize) noexcept nogil:
     p.table_size = aligned(p.channels * p.rows * sizeof(Py_ssize_t))
     p.table_size += aligned(w.pool_h * w.pool_w * sizeof(int))
     p.copy_size = aligned((p.channels * p.copy_plane + lanes) * itemsize)
-    p.list_size = aligned(w.PH * w.PW * itemsize)
-    p.workspace_size = p.copy_size + p.list_size + aligned(w.PH * w.PW * sizeof(int))
+    # Lists are written on up to a vector beyond their end.
+    p.list_size = aligned((w.PH * w.PW + lanes) * itemsize)
+    p.starts_size = aligned((w.PH * w.PW + lanes) * sizeof(int))
+    p.workspace_size = p.copy_size + p.list_size + p.starts_size
 
 
 cdef void fill_gradient_tables(Gradient* p, real* tag) noexcept nogil:
@@ -224,7 +232,7 @@ cdef void backward_weight(
             finish_channel(p, job, dw, db)
         memset(data, 0, p.table_size)
         for job in range(workers):
-            memset(starts_of(p, job), 0, w.PH * w.PW * sizeof(int))
+            memset(starts_of(p, job), 0, p.starts_size)
 
 
 cdef inline int* starts_of(const Gradient* p, Py_ssize_t worker) noexcept nogil:
@@ -279,20 +287,21 @@ cdef inline Py_ssize_t list_gradients(
 ) noexcept nogil:
     """Where the elements of a map with a gradient have their windows in the copy; how many."""
     cdef const Problem* w = &p.problem
-    cdef Py_ssize_t row_step = w.pool_h * w.stride_h * p.copy_row
-    cdef int col_step = <int> (w.pool_w * w.stride_w), at
-    cdef Py_ssize_t ph, pw, count = 0
-    cdef unsigned int k, elements = <unsigned int> (w.pool_h * w.pool_w)
+    cdef Py_ssize_t ph, count = 0
+    cdef int row_step = <int> (w.pool_h * w.stride_h * p.copy_row)
+    cdef int col_step = <int> (w.pool_w * w.stride_w)
+    cdef unsigned int elements = <unsigned int> (w.pool_h * w.pool_w)
     for ph in range(w.PH):
-        at = <int> (ph * row_step)
-        for pw in range(w.PW):
-            k = <unsigned int> argmax[pw]
-            # An index that no forward pass wrote must not touch foreign memory.
-            start[count] = at + p.place[k if k < elements else 0]
-            value[count] = dout[pw]
-            # Written in any case, and kept or not: a branch that half of the elements take is slow.
-            count += (y[pw] > 0) & (k < elements)
-            at += col_step
+        if real is float:
+            count += list_gradients_f32(
+                w.PW, dout, y, argmax, sizeof(index) == 1, p.place, elements,
+                <int> ph * row_step, col_step, start + count, value + count,
+            )
+        else:
+            count += list_gradients_f64(
+                w.PW, dout, y, argmax, sizeof(index) == 1, p.place, elements,
+                <int> ph * row_step, col_step, start + count, value + count,
+            )
         dout += w.PW
         y += w.PW
         argmax += w.PW

@@ -42,6 +42,34 @@ def test_adam(backend):
     np.testing.assert_allclose(value, VALUE - step, rtol=0, atol=1e-12)
 
 
+def momentum(value, velocity, **options):
+    ops.momentum_update(value, velocity, np.zeros_like(value), momentum=0.5, gain=1.0, **options)
+
+
+def nesterov(value, velocity, **options):
+    ops.nesterov_update(value, velocity, np.zeros_like(value), momentum=0.5, gain=1.0, **options)
+
+
+def adam(value, m, **options):
+    ops.adam_update(
+        value, m, np.ones_like(m), np.zeros_like(m), t=3, lr=0.1, beta1=0.5, beta2=0.9, eps=1e-8,
+        **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("update", [momentum, nesterov, adam])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_fades_gets_to_zero(update, dtype, backend):
+    """Not to the smallest numbers that there are, which half of them round to again and again."""
+    tiny = np.finfo(dtype).tiny
+    states = np.array([1.5, -1.5, 0.1, 2.0, -2.0, 3.0, 0.0, np.nan, np.inf] * 9, dtype) * tiny
+    states[8::9] = np.inf
+    value = np.zeros_like(states)
+    update(value, states, backend=backend)
+    expected = np.array([0, 0, 0, tiny, -tiny, 1.5 * tiny, 0, np.nan, np.inf] * 9, dtype)
+    np.testing.assert_array_equal(states, expected)
+
+
 def test_squared_norm(backend):
     assert ops.squared_norm(GRAD, backend=backend) == pytest.approx(GRAD @ GRAD, rel=1e-13)
     assert ops.squared_norm(GRAD[::3], backend=backend) == pytest.approx(GRAD[::3] @ GRAD[::3])

@@ -62,6 +62,19 @@ def rounded(like: Array, numbers: Array, index: int) -> float:
     return like.dtype.type(get(numbers, index))  # type: ignore[no-any-return]
 
 
+_TINY_F32, _TINY_F64 = float(np.finfo(np.float32).tiny), float(np.finfo(np.float64).tiny)
+
+
+@inner
+def normal(like: Array, x: float) -> float:
+    """x, or 0 if it is smaller than any normal number: what fades step by step never gets there.
+
+    NaN stays. Arithmetic on such numbers takes hundreds of cycles.
+    """
+    least = like.dtype.type(_TINY_F32 if like.itemsize == 4 else _TINY_F64)
+    return like.dtype.type(0) if (x > -least) & (x < least) else x
+
+
 @driver
 def descend(worker: int, workers: int, value: Out, grad: In, rates: Numbers, size: int) -> None:
     """The gradient, and the weights' share."""
@@ -80,7 +93,7 @@ def roll(
     step, decay = rounded(value, rates, 2), rounded(value, rates, 3)
     for i in range(share_start(worker, workers, size), share_start(worker + 1, workers, size)):
         w = get(value, i)
-        v = momentum * get(velocity, i) + gain * (get(grad, i) + decay * w)
+        v = normal(value, momentum * get(velocity, i) + gain * (get(grad, i) + decay * w))
         put(velocity, i, v)
         put(value, i, w + step * v)
 
@@ -95,7 +108,7 @@ def look_ahead(
     for i in range(share_start(worker, workers, size), share_start(worker + 1, workers, size)):
         w = get(value, i)
         g = gain * (get(grad, i) + decay * w)
-        v = momentum * get(velocity, i) + g
+        v = normal(value, momentum * get(velocity, i) + g)
         put(velocity, i, v)
         put(value, i, w + step * (momentum * v + g))
 
@@ -143,7 +156,7 @@ def adapt(
     for i in range(share_start(worker, workers, size), share_start(worker + 1, workers, size)):
         w = get(value, i)
         g = get(grad, i) + decay * w
-        mean = beta1 * get(m, i) + share1 * g
+        mean = normal(value, beta1 * get(m, i) + share1 * g)
         square = beta2 * get(v, i) + share2 * g * g
         put(m, i, mean)
         put(v, i, square)
