@@ -43,7 +43,12 @@ def main() -> int:
     if options.only:
         kept = json.loads(record.read_text()) if record.exists() else {}
         record.write_text(json.dumps(_short({**kept, **measure(options.only)})) + "\n")
-    (options.folder / "speed.md").write_text(report(json.loads(record.read_text())))
+    numbers = json.loads(record.read_text()) if record.exists() else {}
+    missing = [name for name in MEASUREMENTS if name not in numbers]
+    if missing:
+        print(f"{record} has no {', '.join(missing)}: run --only {' '.join(missing)}")
+        return 1
+    (options.folder / "speed.md").write_text(report(numbers))
     return 0
 
 
