@@ -470,6 +470,9 @@ def crashes(x, weight, bias, y, num_threads):
     right(x, weight, bias, y, num_threads)
     if len(x) > 3:
         ctypes.string_at(0)
+
+def is_small(problem):
+    return problem.N < 4
 """
 PROBLEMS = ["--problem", "dense_forward:f32:n2i3:o4", "--problem", "dense_forward:f32:n5i6:o7"]
 
@@ -491,6 +494,17 @@ def test_kernels_checks_a_kernel_from_outside(capsys):
     out = capsys.readouterr().out
     assert "failed on 1 of 2 problems" in out
     assert "dense_forward:f32:n5i6:o7\n" in out and "ended the process: SIGSEGV" in out
+
+
+@pytest.mark.usefixtures("own_kernels")
+def test_kernels_leaves_out_what_a_kernel_does_not_serve(capsys):
+    own = ["own.py:crashes", "--op", "dense_forward", *PROBLEMS, "--supports", "is_small"]
+    assert main(["kernels", "check", *own]) == 0
+    assert "passed 1 problems, 8 runs, 1 not supported" in capsys.readouterr().out
+    assert main(["kernels", "time", *own, "--quick"]) == 0
+    assert re.findall(r"(?m)^  crashes +(.*)$", capsys.readouterr().out)[1] == (
+        "does not support this problem"
+    )
 
 
 @pytest.mark.usefixtures("own_kernels")
@@ -522,6 +536,8 @@ def test_kernels_explains(capsys):
         (["check", "own.py:right"], "say with --op what own.py:right computes"),
         (["time", "dense_forward", "--op", "dense_forward"], "belong to a kernel"),
         (["dense_forward", "im2col"], "one operation, problem or kernel"),
+        (["check", "im2col", "--supports", "f"], "belong to a kernel"),
+        (["check", "own.py:right", "--op", "nothing"], "unknown operation 'nothing'"),
         (["check", "nowhere"], "unknown operation 'nowhere'"),
         (["time", "nowhere.py:f", "--op", "dense_forward"], "there is no file nowhere.py"),
     ],

@@ -1,6 +1,7 @@
 """``fastscratch kernels``: every operation's versions; time, explain and check them."""
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from fastscratch.cli.options import positive_float, positive_int
@@ -52,6 +53,10 @@ def add(commands: Any) -> None:
     parser.add_argument("--problem", action="append", metavar="PROBLEM",
                         help="time or check a kernel on this problem; may be repeated (default: "
                         "the operation's shapes, and every case of the tests)")  # fmt: skip
+    parser.add_argument("--supports", metavar="FUNCTION",
+                        help="a function beside your kernel that tells from a problem whether the "
+                        "kernel serves it (default: what its package registers, else all)"
+                        )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="list the versions without timing them")
     parser.add_argument("--explain", action="store_true",
                         help="tell which version would run, and why, without timing")  # fmt: skip
@@ -76,13 +81,15 @@ def run(options: argparse.Namespace) -> int:
     own = subject is not None and _is_place(subject)
     if own and not options.op:
         raise ArgumentError(f"kernels: say with --op what {subject} computes")
-    if (options.op or options.problem) and not own:
-        raise ArgumentError("kernels: --op and --problem belong to a kernel, MODULE:FUNCTION")
+    if (options.op or options.problem or options.supports) and not own:
+        raise ArgumentError(
+            "kernels: --op, --problem and --supports belong to a kernel, MODULE:FUNCTION"
+        )
+    register_installed()
     if action == "check":
         return _check(options, subject, own)
     if own:
         return _time_own(options, str(subject))
-    register_installed()
     problems = _problems(subject)
     if options.list:
         for op in dict.fromkeys(problem.op for problem in problems):
@@ -123,6 +130,7 @@ def _check(options: argparse.Namespace, subject: str | None, own: bool) -> int:
         find_op(options.op)
         try:
             print(check_kernel(options.op, str(subject), problems=options.problem, threads=threads,
+                               supports=_supports(options, str(subject)),
                                timeout=options.timeout))  # fmt: skip
         except KernelCheckError as error:
             print(error)
@@ -148,13 +156,27 @@ def _check(options: argparse.Namespace, subject: str | None, own: bool) -> int:
     return code
 
 
+def _supports(options: argparse.Namespace, place: str) -> Callable[[Any], bool] | None:
+    """What tells which problems a kernel serves: as given, or as an installed package has it."""
+    from fastscratch.kernels.catalogue import find_op
+    from fastscratch.testing.locate import find_function, place_of
+
+    if options.supports:
+        return find_function(f"{place.rpartition(':')[0]}:{options.supports}")
+    for entry in find_op(options.op).implementations:
+        if entry.function is not None and place_of(entry.function) == place:
+            return entry.supports
+    return None
+
+
 def _time_own(options: argparse.Namespace, place: str) -> int:
     """Time a kernel beside the versions that are there."""
     from fastscratch.dispatch import register_kernel, unregister_kernel
     from fastscratch.kernels.problem import parse_problem
     from fastscratch.testing.locate import find_function
 
-    register_kernel(options.op, find_function(place), name=place.rpartition(":")[2])
+    register_kernel(options.op, find_function(place), name=place.rpartition(":")[2],
+                    supports=_supports(options, place))  # fmt: skip
     try:
         given = [parse_problem(text) for text in options.problem or ()]
         _time(given or _problems(options.op), options)
