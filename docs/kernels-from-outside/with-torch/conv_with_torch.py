@@ -30,11 +30,12 @@ def conv2d_forward(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, stride: Pair,
     padding: tuple[int, int, int, int], dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
-    """Fill y with the convolution of x."""
+    """Fill y with the convolution of x, on one thread whatever `num_threads` is."""
     import torch
 
-    if torch.get_num_threads() != num_threads:
-        torch.set_num_threads(num_threads)
+    # On two threads it sums in another order in places, and a kernel's bits may not depend on that.
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
     found = torch.nn.functional.conv2d(
         _tensor(x), _tensor(weight), _tensor(bias), stride, padding[::2], dilation, groups
     )
