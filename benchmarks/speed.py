@@ -11,6 +11,7 @@ each in a process of its own.
 import argparse
 import json
 import math
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -130,7 +131,7 @@ def ratios(rows: list[Row], slow: str, fast: str) -> list[float]:
 
 def mean(values: list[float]) -> float:
     """The geometric one."""
-    return math.exp(sum(map(math.log, values)) / len(values)) if values else math.nan
+    return statistics.geometric_mean(values) if values else math.nan
 
 
 def table_of_kernels(op: str, rows: list[Row]) -> list[str]:
