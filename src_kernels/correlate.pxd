@@ -12,7 +12,9 @@ output channels and takes its pixels from anywhere, so it serves any stride and 
 results must be transposed. `wide_tile` has vectors of pixels of a row and stores them where they
 belong: it suits few channels, and rows of whole vectors (first layers: 1.5 to 1.9 times as fast as
 by way of a buffer). 1x1 windows are a matrix product: correlate_columns.pxd. The sum is over one
-chunk of channels after the other: a running sum over all of C*KH*KW loses digits.
+chunk of channels after the other: a running sum over all of C*KH*KW loses digits. Each chunk is
+copied once and stays in L2 for all output channels (256 channels, stride 2, AVX2: 1.2 to 2.9 times
+as fast as a copy for each panel of them).
 """
 
 from correlate_columns cimport correlate_columns
@@ -123,7 +125,7 @@ cdef inline void correlate_tiles(
     Py_ssize_t g, Py_ssize_t n, Py_ssize_t images, Py_ssize_t row, Py_ssize_t rows,
     Py_ssize_t col, Py_ssize_t cols, Py_ssize_t first_panel, Py_ssize_t end_panel, real* out,
 ) noexcept nogil:
-    """Vectors of output channels: result[pixel][channel], transposed into out."""
+    """Vectors of output channels: result[panel][pixel][channel], transposed into out."""
     cdef Py_ssize_t pixels = images * rows * cols, panel = p.panel
     cdef Py_ssize_t run = cols if p.by_row else pixels
     cdef Py_ssize_t tiles = ceil_div(run, TILE_ROWS if p.by_row else ADDRESSED_ROWS)
@@ -131,6 +133,7 @@ cdef inline void correlate_tiles(
     cdef const real* first
     cdef const real* source
     cdef const real* packed
+    cdef real* sums
     cdef real* target
     cdef const real* bias
     if p.direct:
@@ -138,27 +141,26 @@ cdef inline void correlate_tiles(
         first += (row * p.stride_h - p.top) * p.W + col * p.stride_w - p.left
     else:
         first = copy
-        if p.resident:
-            copy_channels(p, copy, g, n, images, row, rows, col, 0, p.C)
-    for q in range(first_panel, end_panel):
-        width = min(panel, p.OC - q * panel)
-        vectors = 1 if 2 * width <= panel else 2
-        bias = <const real*> p.padded_bias + (g * p.panels + q) * panel
-        for chunk in range(p.chunks):
-            c = part_start(chunk, p.chunks, p.C)
-            channels = part_start(chunk + 1, p.chunks, p.C) - c
+    for chunk in range(p.chunks):
+        c = part_start(chunk, p.chunks, p.C)
+        channels = part_start(chunk + 1, p.chunks, p.C) - c
+        source = first
+        if p.direct:
+            source += c * p.copy_plane
+        else:
+            copy_channels(p, copy, g, n, images, row, rows, col, c, channels)
+        for q in range(first_panel, end_panel):
+            width = min(panel, p.OC - q * panel)
+            vectors = 1 if 2 * width <= panel else 2
+            bias = <const real*> p.padded_bias + (g * p.panels + q) * panel
             packed = <const real*> p.packed + (g * p.panels + q) * p.packed_panel
             packed += c * p.taps * panel
-            source = first
-            if p.direct or p.resident:
-                source += c * p.copy_plane
-            else:
-                copy_channels(p, copy, g, n, images, row, rows, col, c, channels)
+            sums = result if p.chunks == 1 else result + (q - first_panel) * pixels * panel
             for i in range(pixels // run * tiles):
                 at = part_start(i % tiles, tiles, run)
                 count = part_start(i % tiles + 1, tiles, run) - at
                 start = i // tiles * run + at
-                target = result + start * panel
+                target = sums + start * panel
                 check_reads(p, copy, source, pixel + start, count, channels * p.taps, 1)
                 if chunk == 0:
                     tile(count, vectors, source, pixel + start, p.k_offset, channels * p.taps,
@@ -166,9 +168,11 @@ cdef inline void correlate_tiles(
                 else:
                     tile(count, vectors, source, pixel + start, p.k_offset, channels * p.taps,
                          packed, panel, target, panel, target, panel)
-        for i in range(images):
-            store_panel(p, out + i * p.out_image + q * panel * p.out_plane,
-                        result + i * rows * cols * panel, edge, rows, cols, width)
+            if chunk < p.chunks - 1:
+                continue
+            for i in range(images):
+                store_panel(p, out + i * p.out_image + q * panel * p.out_plane,
+                            sums + i * rows * cols * panel, edge, rows, cols, width)
 
 
 cdef inline void store_panel(
@@ -196,13 +200,14 @@ cdef inline void correlate_wide(
     Py_ssize_t g, Py_ssize_t n, Py_ssize_t images, Py_ssize_t row, Py_ssize_t rows,
     Py_ssize_t col, Py_ssize_t cols, Py_ssize_t first_panel, Py_ssize_t end_panel, real* out,
 ) noexcept nogil:
-    """Vectors of pixels, to the output or, by way of result[channel][vector], to its ends."""
-    cdef Py_ssize_t lanes = lanes_of(sizeof(real)), i, q, c, chunk, channels, first, width
+    """Vectors of pixels, to the output or, by way of result[panel][channel][vector], its ends."""
+    cdef Py_ssize_t lanes = lanes_of(sizeof(real)), i, q, c, oc, chunk, channels, first, width
     cdef Py_ssize_t vectors = images * rows * ceil_div(cols, lanes), depth
     cdef Py_ssize_t[8] side_by_side
     cdef const real* at
     cdef const real* source
     cdef const real* packed
+    cdef real* sums
     cdef const real* bias
     for i in range(8):
         side_by_side[i] = i * lanes
@@ -211,34 +216,37 @@ cdef inline void correlate_wide(
         at += (row * p.stride_h - p.top) * p.W + col - p.left
     else:
         at = copy
-        if p.resident:
-            copy_channels(p, copy, g, n, images, row, rows, col, 0, p.C)
-    for q in range(first_panel, end_panel):
-        first = part_start(q, p.panels, p.OC)
-        width = part_start(q + 1, p.panels, p.OC) - first
-        for chunk in range(p.chunks):
-            c = part_start(chunk, p.chunks, p.C)
-            channels = part_start(chunk + 1, p.chunks, p.C) - c
-            depth = channels * p.taps
+    for chunk in range(p.chunks):
+        c = part_start(chunk, p.chunks, p.C)
+        channels = part_start(chunk + 1, p.chunks, p.C) - c
+        depth = channels * p.taps
+        source = at
+        if p.direct:
+            source += c * p.copy_plane
+        else:
+            copy_channels(p, copy, g, n, images, row, rows, col, c, channels)
+        check_reads(p, copy, source, place, vectors, depth, lanes)
+        for q in range(first_panel, end_panel):
+            first = part_start(q, p.panels, p.OC)
+            width = part_start(q + 1, p.panels, p.OC) - first
             packed = <const real*> p.packed + (g * p.panels + q) * p.packed_panel
             packed += c * p.taps * width
             bias = NULL
             if chunk == 0:
                 bias = <const real*> p.padded_bias + g * p.panels * p.panel + first
-            source = at
-            if p.direct or p.resident:
-                source += c * p.copy_plane
-            else:
-                copy_channels(p, copy, g, n, images, row, rows, col, c, channels)
-            check_reads(p, copy, source, place, vectors, depth, lanes)
+            sums = result
+            if p.chunks > 1:
+                sums += (q - first_panel) * p.panel * p.span
             run_wide(p, width, packed, source, place, straight, depth, bias,
                      out + first * p.out_plane, p.out_plane, target, <real*> NULL)
             run_wide(p, width, packed, source, place + straight, vectors - straight, depth, bias,
-                     result, p.span, side_by_side, result)
-        for c in range(width):
-            for i in range(vectors - straight):
-                store_row(p, out + (first + c) * p.out_plane + target[straight + i],
-                          result + c * p.span + i * lanes, min(lanes, cols))
+                     sums, p.span, side_by_side, sums)
+            if chunk < p.chunks - 1:
+                continue
+            for oc in range(width):
+                for i in range(vectors - straight):
+                    store_row(p, out + (first + oc) * p.out_plane + target[straight + i],
+                              sums + oc * p.span + i * lanes, min(lanes, cols))
 
 
 cdef inline void run_wide(

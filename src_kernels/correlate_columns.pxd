@@ -42,14 +42,12 @@ cdef inline void correlate_columns(
     if p.direct:
         at = <const real*> p.x + (n * p.G + g) * p.C * p.H * p.W
         at += (row * p.stride_h - p.top) * p.W + col - p.left
-    elif p.resident:
-        copy_channels(p, copy, g, n, images, row, rows, col, 0, p.C)
     for chunk in range(p.chunks):
         c = part_start(chunk, p.chunks, p.C)
         channels = part_start(chunk + 1, p.chunks, p.C) - c
         depth = channels * p.taps
         source = at
-        if p.direct or p.resident:
+        if p.direct:
             source += c * p.copy_plane
         else:
             copy_channels(p, copy, g, n, images, row, rows, col, c, channels)

@@ -14,7 +14,6 @@ cdef enum:
     ROW_PIXELS = 512  # of a row in a job, at most
     ENOUGH_JOBS = 16  # to share them out evenly among a few threads
     JOBS_PER_THREAD = 4
-    RESIDENT = 384 << 10  # bytes of a padded copy that is made once for all output channels
     LARGEST_COPY = 4 << 20
     LARGEST_RESULT = 4 << 20
     SHARE_OF_WEIGHTS = 256 << 10
@@ -47,7 +46,7 @@ cdef struct Correlation:
     Py_ssize_t out_image, out_plane, out_row, out_col  # distances between elements
     # the plan: a function of the problem, but for who computes which panels
     Way way
-    bint direct, resident, straight, by_row
+    bint direct, straight, by_row
     Py_ssize_t taps, depth  # KH*KW, C*KH*KW
     Py_ssize_t panel, panels, vectors  # output channels of a tile; vectors of its pixels
     Py_ssize_t packed_panel  # elements between packed panels
@@ -56,7 +55,7 @@ cdef struct Correlation:
     Py_ssize_t chunk, chunks  # channels
     Py_ssize_t row_gap, col_gap  # only every row_gap-th row of x is ever used
     Py_ssize_t copy_row, copy_plane, copy_image, copy_rows, phase
-    Py_ssize_t span  # elements between the channels of a wide tile's result; or steps of columns
+    Py_ssize_t span  # pixels of a job, those that fill up vectors among them
     Py_ssize_t step, steps, columns_step  # columns of a product tile; tiles at once; between them
     # memory
     Py_ssize_t packed_size, bias_size, table_size
@@ -97,9 +96,9 @@ cdef inline void plan_correlation(
     Sums are the same for any number of threads: only who computes which panels depends on it.
     """
     cdef Py_ssize_t lanes = lanes_of(itemsize), jobs, shares, pixels
-    cdef Py_ssize_t block = PIXELS, resident = RESIDENT
+    cdef Py_ssize_t block = PIXELS
     if FASTSCRATCH_VECTOR_BYTES == 64:  # those processors' L2 is twice as large: 1.02 times as fast
-        block, resident = 2 * PIXELS, 2 * RESIDENT
+        block = 2 * PIXELS
     pixels = block
     p.taps = p.KH * p.KW
     p.depth = p.C * p.taps
@@ -151,15 +150,20 @@ cdef inline void plan_correlation(
     # Each share of the panels copies its part of x anew: no more of them than the threads need.
     p.panel_groups = min(ENOUGH_JOBS, JOBS_PER_THREAD * num_threads) if num_threads > 1 else 1
     p.panel_groups = max(1, min(p.panels, ceil_div(p.panel_groups, max(jobs, 1))))
-    if p.way == COLUMNS:
-        p.span = ceil_div(p.images * p.rows * p.cols, p.step)
-        shares = ceil_div(p.span * p.step * p.panels * p.panel * itemsize, LARGEST_RESULT)
-        if p.direct:
-            # The weights of a share stay in L2 from one step of columns to the next.
-            shares = max(shares, p.OC * p.chunk * p.taps * itemsize // SHARE_OF_WEIGHTS)
-        else:
+    p.span = p.images * p.rows * p.cols
+    if p.way == WIDE:
+        p.span = p.images * p.rows * wide_width(p.cols, lanes)
+    elif p.way == COLUMNS:
+        p.span = ceil_div(p.span, p.step) * p.step
+        if not p.direct:
             # Each share copies its part of x anew.
             p.panel_groups = max(1, min(p.panel_groups, p.OC // CHANNELS_PER_COPY))
+    if p.way == COLUMNS or p.chunks > 1:
+        # All panels of a share take their part of a chunk before the next chunk is looked at.
+        shares = ceil_div(p.span * p.panels * p.panel * itemsize, LARGEST_RESULT)
+        if p.way == COLUMNS and p.direct:
+            # The weights of a share stay in L2 from one step of columns to the next.
+            shares = max(shares, p.OC * p.chunk * p.taps * itemsize // SHARE_OF_WEIGHTS)
         p.panel_groups = min(p.panels, max(p.panel_groups, shares))
     p.groups = max(1, min(p.G, jobs // ENOUGH_JOBS))
     p.group_blocks = ceil_div(p.G, p.groups)
@@ -167,38 +171,30 @@ cdef inline void plan_correlation(
     p.straight = (
         p.chunks == 1 and p.out_col == 1 and (p.OW >= lanes or p.out_row == p.OW)
     )
-    p.resident = p.chunks == 1 or p.C * p.copy_plane * p.images * itemsize <= resident
-
     p.copy_size = 0
     if not p.direct:
-        p.copy_image = (p.C if p.resident else p.chunk) * p.copy_plane
+        p.copy_image = p.chunk * p.copy_plane
         # Wide tiles read on to the end of their last vector.
         p.copy_size = aligned((p.images * p.copy_image + lanes) * itemsize)
     p.table_size = aligned(p.chunk * p.taps * sizeof(Py_ssize_t))
+    p.packed_panel = p.panel * p.depth
+    p.bias_size = aligned(p.G * p.panels * p.panel * itemsize)
+    p.columns_size = 0
+    p.pixel_size = 2 * aligned(p.images * p.rows * p.cols * sizeof(Py_ssize_t))
     if p.way == WIDE:
-        p.packed_panel = p.panel * p.depth
-        p.bias_size = aligned(p.G * p.panels * p.panel * itemsize)
-        p.span = p.images * p.rows * wide_width(p.cols, lanes)
-        p.columns_size = 0
-        p.result_size = aligned(p.panel * p.span * itemsize)
         p.pixel_size = 2 * aligned(p.span // lanes * sizeof(Py_ssize_t))
     elif p.way == TILE:
-        p.packed_panel = p.panel * p.depth
-        p.bias_size = aligned(p.G * p.panels * p.panel * itemsize)
         p.columns_size = aligned(p.panel * p.cols * itemsize)
-        p.result_size = aligned(p.images * p.rows * p.cols * p.panel * itemsize)
-        p.pixel_size = 2 * aligned(p.images * p.rows * p.cols * sizeof(Py_ssize_t))
     else:
         # Packing by register transposes writes a vector beyond the end.
         p.packed_panel = ceil_div(p.panel * p.depth + lanes, 2 * lanes) * 2 * lanes
         p.bias_size = aligned(p.G * p.OC * p.step * itemsize)
         p.columns_step = p.step * p.chunk * p.taps
-        p.steps = max(1, min(p.span, COLUMNS_BYTES // (p.columns_step * itemsize)))
+        p.steps = max(1, min(p.span // p.step, COLUMNS_BYTES // (p.columns_step * itemsize)))
         p.columns_size = aligned((p.steps * p.columns_step + lanes) * itemsize)
-        p.result_size = aligned(
-            p.span * p.step * ceil_div(p.panels, p.panel_groups) * p.panel * itemsize
-        )
-        p.pixel_size = 2 * aligned(p.images * p.rows * p.cols * sizeof(Py_ssize_t))
+    p.result_size = aligned(p.panel * p.span * itemsize)
+    if p.way == COLUMNS or p.chunks > 1:
+        p.result_size *= ceil_div(p.panels, p.panel_groups)
     # Tiles of one row need one address, and those of neighbours do not fit the registers where a
     # tile is large: 0.99 of the limit against 0.87, and 0.9 against 0.7 with one vector a row.
     p.by_row = TILE_ROWS > LEAST_RUN and p.cols >= LEAST_RUN and (
@@ -212,10 +208,12 @@ cdef inline void plan_tile(Correlation* p, Py_ssize_t lanes) noexcept nogil:
     """Compare what the two tiles compute in vain, in multiply-adds and steps of their ends."""
     cdef Py_ssize_t tile_cost = ceil_div(p.OC, lanes) * lanes * p.OW * (p.depth + 16)
     cdef Py_ssize_t wide_cost = p.OC * wide_width(p.OW, lanes) * (p.depth + 8)
-    if FASTSCRATCH_VECTOR_BYTES == 64:
+    if FASTSCRATCH_VECTOR_BYTES == 64 or p.depth > CHUNK:
+        # It has more addresses; its sums of a chunk pass through memory, channel by channel.
         wide_cost += p.OC * wide_width(p.OW, lanes) * p.depth // 12
     if p.OC <= lanes:
-        tile_cost += tile_cost // 3  # one vector a row: too few sums to hide their latency
+        # One vector a row: too few sums to hide their latency, with six rows more than with nine.
+        tile_cost += tile_cost // (3 if TILE_ROWS > LEAST_RUN else 2)
     p.way = WIDE if wide_cost < tile_cost else TILE
     if p.taps == 1 and p.OC > LEAST_TILES * TILE_ROWS:
         p.way = COLUMNS

@@ -70,6 +70,8 @@ CONV_CASES = {
     "wide_row": "n1c2h2w65:oc5k3p1",
     "wide_panel_of_6": "n1c2h5w36:oc6k3p1",
     "wide_panels_of_7": "n1c2h4w41:oc14k3p1",
+    "wide_chunks": "n1c13h3w32:oc20k5p2",
+    "chunks_of_images": "n32c33h1w2:oc34k3p1",
     "thin_column": "n1c3h17w1:oc4k3x1p1x0",
     "row_kernel": "n1c3h5w8:oc4k1x5p0x2",
     "column_kernel": "n1c3h8w5:oc4k5x1p2x0",
