@@ -62,30 +62,106 @@
 #else
 #define ALL_LANES TWO
 #endif
-/* Lane e of every second element of two vectors from s on; of two vectors in turn from lane s on. */
+/* Lane e of every second element of two vectors from s on; of every third of two vectors, and of those and
+   a third vector; of two vectors in turn from lane s on. */
 #define EVERY_SECOND(e, s) (2 * (e) + (s))
+#define THIRD_OF_TWO(e, s) (3 * (e) + (s) < 2 * LANES ? 3 * (e) + (s) : 0)
+#define AND_OF_LAST(e, s) (3 * (e) + (s) < 2 * LANES ? (e) : 3 * (e) + (s) - LANES)
 #define IN_TURN(e, s) ((s) + (e) / 2 + (e) % 2 * LANES)
 
-/* The columns of a row, two of them to a step: column j goes to dst[j % 2][j / 2]. */
-TILE_INLINE void X(split_row)(REAL *even, REAL *odd, const REAL *src, ptrdiff_t count, int reads_on)
+/* Vectors of every stride-th element: part[p] is src[p], src[p + stride], ... */
+TILE_INLINE void X(split_vectors)(const int stride, const REAL *src, X(vec) *part)
 {
-    ptrdiff_t i = 0;
-    if (count >= 2 * LANES || reads_on)
-        for (; i + 1 < count; i += 2 * LANES) {
-            if (count >= 2 * LANES && i > count - 2 * LANES)
-                i = (count - 2 * LANES) / 2 * 2;
-            const X(vec) low = X(load)(src + i), high = X(load)(src + i + LANES);
-            X(store)(even + i / 2, SHUFFLE(X(mask), low, high, ALL_LANES(EVERY_SECOND, 0, 0)));
-            X(store)(odd + i / 2, SHUFFLE(X(mask), low, high, ALL_LANES(EVERY_SECOND, 0, 1)));
+    X(vec) whole[MOST_STRIDE];
+#pragma GCC unroll 4
+    for (int p = 0; p < stride; p++)
+        whole[p] = X(load)(src + p * LANES);
+    if (stride == 3) {
+        const X(vec) first = SHUFFLE(X(mask), whole[0], whole[1], ALL_LANES(THIRD_OF_TWO, 0, 0));
+        const X(vec) second = SHUFFLE(X(mask), whole[0], whole[1], ALL_LANES(THIRD_OF_TWO, 0, 1));
+        const X(vec) third = SHUFFLE(X(mask), whole[0], whole[1], ALL_LANES(THIRD_OF_TWO, 0, 2));
+        part[0] = SHUFFLE(X(mask), first, whole[2], ALL_LANES(AND_OF_LAST, 0, 0));
+        part[1] = SHUFFLE(X(mask), second, whole[2], ALL_LANES(AND_OF_LAST, 0, 1));
+        part[2] = SHUFFLE(X(mask), third, whole[2], ALL_LANES(AND_OF_LAST, 0, 2));
+        return;
+    }
+    const X(vec) even = SHUFFLE(X(mask), whole[0], whole[1], ALL_LANES(EVERY_SECOND, 0, 0));
+    const X(vec) odd = SHUFFLE(X(mask), whole[0], whole[1], ALL_LANES(EVERY_SECOND, 0, 1));
+    part[0] = even;
+    part[1] = odd;
+    if (stride == 4) {
+        const X(vec) next_even = SHUFFLE(X(mask), whole[2], whole[3], ALL_LANES(EVERY_SECOND, 0, 0));
+        const X(vec) next_odd = SHUFFLE(X(mask), whole[2], whole[3], ALL_LANES(EVERY_SECOND, 0, 1));
+        part[0] = SHUFFLE(X(mask), even, next_even, ALL_LANES(EVERY_SECOND, 0, 0));
+        part[1] = SHUFFLE(X(mask), odd, next_odd, ALL_LANES(EVERY_SECOND, 0, 0));
+        part[2] = SHUFFLE(X(mask), even, next_even, ALL_LANES(EVERY_SECOND, 0, 1));
+        part[3] = SHUFFLE(X(mask), odd, next_odd, ALL_LANES(EVERY_SECOND, 0, 1));
+    }
+}
+
+/* The columns of a row, `stride` of them to a step: column j goes to dst[part[j % stride] + j / stride]. */
+TILE_INLINE void X(split_row)(const int stride, REAL *dst, const ptrdiff_t *part, const REAL *src,
+                              ptrdiff_t count, int reads_on)
+{
+    const ptrdiff_t steps = count / stride;
+    if (steps >= LANES || reads_on)
+        for (ptrdiff_t i = 0; i < steps; i += LANES) {
+            if (steps >= LANES && i > steps - LANES)
+                i = steps - LANES;
+            X(vec) split[MOST_STRIDE];
+            X(split_vectors)(stride, src + i * stride, split);
+#pragma GCC unroll 4
+            for (int p = 0; p < stride; p++)
+                X(store)(dst + part[p] + i, split[p]);
         }
     else
-        for (; i + 1 < count; i += 2) {
-            even[i / 2] = src[i];
-            odd[i / 2] = src[i + 1];
-        }
-    if (count % 2)
-        even[count / 2] = src[count - 1];
+        for (ptrdiff_t i = 0; i < steps; i++)
+            for (int p = 0; p < stride; p++)
+                dst[part[p] + i] = src[i * stride + p];
+    for (ptrdiff_t j = steps * stride; j < count; j++)
+        dst[part[j - steps * stride] + steps] = src[j];
 }
+
+/* The rows of pad_rows, for one stride. */
+TILE_INLINE void X(pad_rows_by)(const int stride, REAL *dst, ptrdiff_t dst_step, ptrdiff_t part, ptrdiff_t width,
+                                const REAL *src, ptrdiff_t src_step, ptrdiff_t rows, ptrdiff_t before,
+                                ptrdiff_t count, ptrdiff_t next, const REAL *readable, int is_clean)
+{
+    const X(vec) zero = {0};
+    const ptrdiff_t line = 64 / (ptrdiff_t)sizeof(REAL);
+    ptrdiff_t first[MOST_STRIDE], end[MOST_STRIDE], place[MOST_STRIDE];
+#pragma GCC unroll 4
+    for (int p = 0; p < stride; p++) {
+        first[p] = (before - p + stride - 1) / stride;
+        end[p] = (before + count - p + stride - 1) / stride;
+        place[p] = (before + p) % stride * part + (before + p) / stride;
+    }
+    if (is_clean && count < stride * LANES)
+        is_clean = 0;
+    for (ptrdiff_t i = 0; i < rows; i++, dst += dst_step, src += src_step) {
+        for (ptrdiff_t j = 0; j < count; j += line)
+            __builtin_prefetch(src + next + j);
+        /* What is too much is written over: by the elements, or with zeros behind them. */
+#pragma GCC unroll 4
+        for (int p = 0; p < stride && !is_clean; p++)
+            for (ptrdiff_t j = 0; j < first[p]; j += LANES)
+                X(store)(dst + p * part + j, zero);
+        if (stride > 1)
+            X(split_row)(stride, dst, place, src, count, src <= readable);
+        else if (count < LANES && src <= readable)
+            X(store)(dst + before, X(load)(src));
+        else
+            X(copy_row)(dst + before, src, count);
+#pragma GCC unroll 4
+        for (int p = 0; p < stride && !is_clean; p++)
+            for (ptrdiff_t j = end[p]; j < width; j += LANES)
+                X(store)(dst + p * part + j, zero);
+    }
+}
+
+#define PAD_ROWS(stride)                                                                            \
+    X(pad_rows_by)(stride, dst, dst_step, part, width, src, src_step, rows, before, count, next,    \
+                   readable, is_clean)
 
 /* dst[p*part + q] = src[p + q*stride - before] for `count` elements of src, and zeros before and behind
    up to `width`: rows with zeros around, taken apart by the stride, so that neighbouring windows see
@@ -99,43 +175,19 @@ TILE_FUNCTION void X(pad_rows)(REAL *dst, ptrdiff_t dst_step, ptrdiff_t part, pt
                                ptrdiff_t before, ptrdiff_t count, ptrdiff_t next, const REAL *readable,
                                int is_clean)
 {
-    if (HAS_MASKS && stride == 1) {
+    if (HAS_MASKS && stride == 1)
         X(copy_padded)(dst, dst_step, src, src_step, rows, before, count, is_clean ? 0 : width - before - count,
                        next);
-        return;
-    }
-    const X(vec) zero = {0};
-    const ptrdiff_t line = 64 / (ptrdiff_t)sizeof(REAL);
-    ptrdiff_t first[MOST_STRIDE], end[MOST_STRIDE];
-    for (ptrdiff_t p = 0; p < stride; p++) {
-        first[p] = (before - p + stride - 1) / stride;
-        end[p] = (before + count - p + stride - 1) / stride;
-    }
-    if (is_clean && count < stride * LANES)
-        is_clean = 0;
-    for (ptrdiff_t i = 0; i < rows; i++, dst += dst_step, src += src_step) {
-        for (ptrdiff_t j = 0; j < count; j += line)
-            __builtin_prefetch(src + next + j);
-        /* What is too much is written over: by the elements, or with zeros behind them. */
-        for (ptrdiff_t p = 0; p < stride && !is_clean; p++)
-            for (ptrdiff_t j = 0; j < first[p]; j += LANES)
-                X(store)(dst + p * part + j, zero);
-        if (stride == 1 && count < LANES && src <= readable)
-            X(store)(dst + before, X(load)(src));
-        else if (stride == 1)
-            X(copy_row)(dst + before, src, count);
-        else if (stride == 2)
-            X(split_row)(dst + before % 2 * part + first[before % 2],
-                         dst + (before + 1) % 2 * part + first[(before + 1) % 2], src, count,
-                         src <= readable);
-        else
-            for (ptrdiff_t j = 0; j < count; j++)
-                dst[(before + j) % stride * part + (before + j) / stride] = src[j];
-        for (ptrdiff_t p = 0; p < stride && !is_clean; p++)
-            for (ptrdiff_t j = end[p]; j < width; j += LANES)
-                X(store)(dst + p * part + j, zero);
-    }
+    else if (stride == 1)
+        PAD_ROWS(1);
+    else if (stride == 2)
+        PAD_ROWS(2);
+    else if (stride == 3)
+        PAD_ROWS(3);
+    else
+        PAD_ROWS(4);
 }
+#undef PAD_ROWS
 
 /* dst[2*i] = even[i], dst[2*i + 1] = odd[i], for `count` elements of dst. */
 TILE_FUNCTION void X(merge_row)(REAL *dst, const REAL *even, const REAL *odd, ptrdiff_t count, int writes_on)
@@ -284,54 +336,73 @@ TILE_FUNCTION void X(weighted_sums)(int gap, int kernel_h, ptrdiff_t taps, const
 #undef SUMS
 #undef SUMS_CASE
 
-/* Columns of a window that weighted_planes can have. */
+/* Columns of a window that weighted_planes can have, and vectors of a row. */
 #define NARROW_COLUMNS 8
+#define NARROW_VECTORS (HAS_MASKS ? 1 : 4)
 
-#if HAS_MASKS
-/* Blocks of rows of planes no wider than a vector, read where they lie: what is outside is masked away.
+/* The lanes of `cols` elements of a row that are in a plane where they lie `shift` columns further. */
+TILE_INLINE X(some) X(narrow_lanes)(ptrdiff_t shift, ptrdiff_t width, ptrdiff_t cols)
+{
+    return X(lanes_inside)(shift, width < cols + shift ? width : cols + shift);
+}
+
+#if HAS_MASKED_LOADS
+/* Blocks of rows of planes of few vectors a row, read where they lie: what is outside is masked away.
 
    Windows reach at most `reach` rows beyond a plane. Rows that are surely in it need no mask of their
-   own: masks of all rows take more registers than there are, and planes of 7x7 or 14x14 1.2 times as long. */
-TILE_INLINE void X(sum_narrow)(const int at_once, const int kernel_h, const int reach, ptrdiff_t kernel_w,
+   own: masks of all rows take more registers than there are, and planes of 7x7 or 14x14 1.2 times as long.
+   The last vector of a row overlaps the one before. Where parts of vectors are slow to store, rows shorter
+   than one are written on into what is written later. */
+TILE_INLINE void X(sum_narrow)(const int is_short, const int at_once, const int kernel_h, const int reach, ptrdiff_t kernel_w,
                                ptrdiff_t dilation_w, ptrdiff_t planes, ptrdiff_t filters, const REAL *weight,
                                const REAL *bias, const REAL *src, ptrdiff_t height, ptrdiff_t width, ptrdiff_t top,
                                ptrdiff_t left, REAL *out, ptrdiff_t rows, ptrdiff_t cols)
 {
-    unsigned inside[NARROW_COLUMNS];
-    for (ptrdiff_t kw = 0; kw < kernel_w; kw++) {
-        const ptrdiff_t shift = kw * dilation_w - left;
-        const ptrdiff_t first = shift < 0 ? -shift : 0, end = cols < width - shift ? cols : width - shift;
-        inside[kw] = first < end ? (1u << end) - (1u << first) : 0;
-    }
+    X(some) inside[NARROW_VECTORS * NARROW_COLUMNS];
+    const X(some) nowhere = X(lanes_inside)(0, 0);
+    const ptrdiff_t last = is_short ? 0 : cols - LANES;
+    for (ptrdiff_t j = 0, at = 0; j < last + LANES; j += LANES)
+        for (ptrdiff_t kw = 0; kw < kernel_w; kw++)
+            inside[at++] = X(narrow_lanes)((j < last ? j : last) + kw * dilation_w - left, width, cols);
     for (ptrdiff_t c = 0; c < planes; c++) {
+        const ptrdiff_t spill = filters == 1 && c < planes - 1 ? rows : rows - (LANES + cols - 1) / cols;
         for (ptrdiff_t r = 0; r < rows; r += at_once) {
             if (r > rows - at_once)
                 r = rows - at_once;
-            X(vec) sums[SUM_ROWS];
+            for (ptrdiff_t j = 0; j < last + LANES; j += LANES) {
+                const X(some) *here = inside + j / LANES * kernel_w;
+                const ptrdiff_t col = j < last ? j : last;
+                X(vec) sums[SUM_ROWS];
 #pragma GCC unroll 8
-            for (int n = 0; n < at_once; n++)
-                sums[n] = (bias ? bias[c * filters] : 0) - (X(vec)){0};
-            for (ptrdiff_t kw = 0; kw < kernel_w; kw++) {
-                const REAL *row = src + (r - top) * width + kw * dilation_w - left;
-                X(vec) factor[7];
+                for (int n = 0; n < at_once; n++)
+                    sums[n] = (bias ? bias[c * filters] : 0) - (X(vec)){0};
+                for (ptrdiff_t kw = 0; kw < kernel_w; kw++) {
+                    const REAL *row = src + (r - top) * width + col + kw * dilation_w - left;
+                    X(vec) factor[7];
 #pragma GCC unroll 8
-                for (int kh = 0; kh < kernel_h; kh++)
-                    factor[kh] = weight[kw * kernel_h + kh] - (X(vec)){0};
+                    for (int kh = 0; kh < kernel_h; kh++)
+                        factor[kh] = weight[kw * kernel_h + kh] - (X(vec)){0};
 #pragma GCC unroll 16
-                for (int i = 0; i < at_once + kernel_h - 1; i++, row += width) {
-                    const ptrdiff_t at = r - top + i;
-                    const int is_sure = i >= reach && i < at_once + kernel_h - 1 - reach;
-                    const X(vec) value =
-                        X(load_some)(row, is_sure || (at >= 0 && at < height) ? inside[kw] : 0);
+                    for (int i = 0; i < at_once + kernel_h - 1; i++, row += width) {
+                        const ptrdiff_t at = r - top + i;
+                        const int is_sure = i >= reach && i < at_once + kernel_h - 1 - reach;
+                        const X(vec) value =
+                            X(load_some)(row, is_sure || (at >= 0 && at < height) ? here[kw] : nowhere);
 #pragma GCC unroll 8
-                    for (int n = 0; n < at_once; n++)
-                        if (i - n >= 0 && i - n < kernel_h)
-                            sums[n] += factor[i - n] * value;
+                        for (int n = 0; n < at_once; n++)
+                            if (i - n >= 0 && i - n < kernel_h)
+                                sums[n] += factor[i - n] * value;
+                    }
+                }
+#pragma GCC unroll 8
+                for (int n = 0; n < at_once; n++) {
+                    REAL *to = out + (r + n) * cols + col;
+                    if (!HAS_MASKS && (!is_short || cols == LANES || r + n <= spill))
+                        X(store)(to, sums[n]);
+                    else
+                        X(store_first)(to, sums[n], cols);
                 }
             }
-#pragma GCC unroll 8
-            for (int n = 0; n < at_once; n++)
-                X(store_first)(out + (r + n) * cols, sums[n], cols);
         }
         src += height * width;
         out += filters * rows * cols;
@@ -340,18 +411,26 @@ TILE_INLINE void X(sum_narrow)(const int at_once, const int kernel_h, const int 
 }
 #endif
 
-#define NARROW(at_once, kernel_h, reach)                                                            \
-    X(sum_narrow)(at_once, kernel_h, reach, kernel_w, dilation_w, planes, filters, weight, bias, src, height,     \
+#define NARROW(is_short, at_once, kernel_h, reach)                                                          \
+    X(sum_narrow)(is_short, at_once, kernel_h, reach, kernel_w, dilation_w, planes, filters, weight, bias, src, height,     \
                   width, top, left, out, rows, cols)
 #define NARROW_CASE(kernel_h)                                                                       \
     case kernel_h:                                                                                  \
-        if (top <= (kernel_h) / 2 && below <= (kernel_h) / 2)                                       \
-            NARROW(7, kernel_h, (kernel_h) / 2);                                                    \
+        if (rows < 7 && cols > LANES)                                                               \
+            NARROW(0, 4, kernel_h, 4 + kernel_h);                                                   \
+        else if (rows < 7)                                                                          \
+            NARROW(1, 4, kernel_h, 4 + kernel_h);                                                   \
+        else if (cols > LANES && top <= (kernel_h) / 2 && below <= (kernel_h) / 2)                  \
+            NARROW(0, 7, kernel_h, (kernel_h) / 2);                                                 \
+        else if (cols > LANES)                                                                      \
+            NARROW(0, 7, kernel_h, 7 + kernel_h);                                                   \
+        else if (top <= (kernel_h) / 2 && below <= (kernel_h) / 2)                                  \
+            NARROW(1, 7, kernel_h, (kernel_h) / 2);                                                 \
         else                                                                                        \
-            NARROW(7, kernel_h, 7 + kernel_h);                                                      \
+            NARROW(1, 7, kernel_h, 7 + kernel_h);                                                   \
         return 1
 
-/* The same for one of the `filters` of each of some planes, with rows no longer than a vector, from src as it
+/* The same for one of the `filters` of each of some planes, with rows of one to a few vectors, from src as it
    is: without the copy that weighted_sums needs, whose loads wait for what was just stored, a 7x7 plane takes
    half the time. False where there are no masks or no code for such windows, which a call with no planes
    asks. */
@@ -360,9 +439,9 @@ TILE_FUNCTION int X(weighted_planes)(ptrdiff_t kernel_h, ptrdiff_t kernel_w, ptr
                                      const REAL *bias, const REAL *src, ptrdiff_t height, ptrdiff_t width, ptrdiff_t top,
                                      ptrdiff_t left, REAL *out, ptrdiff_t rows, ptrdiff_t cols)
 {
-#if HAS_MASKS
+#if HAS_MASKED_LOADS
     const ptrdiff_t below = rows + kernel_h - 1 - top - height;
-    if (cols > LANES || rows < 7 || kernel_w > NARROW_COLUMNS)
+    if (cols > NARROW_VECTORS * LANES || rows < 4 || kernel_w > NARROW_COLUMNS)
         return 0;
     switch (kernel_h) {
         NARROW_CASE(3);
@@ -457,44 +536,58 @@ TILE_FUNCTION void X(lane_dots)(ptrdiff_t taps, const REAL *a, ptrdiff_t a_step,
 }
 #undef DOTS_CASE
 
-/* lane_dots of a whole plane for windows of 3x3 and rows no longer than a vector, from b as it is. False
-   where there are no masks, or for other windows. */
-TILE_FUNCTION int X(narrow_dots)(ptrdiff_t kernel_h, ptrdiff_t kernel_w, ptrdiff_t dilation_h,
-                                 ptrdiff_t dilation_w, const REAL *restrict a, ptrdiff_t rows,
-                                 ptrdiff_t cols, const REAL *restrict b, ptrdiff_t height, ptrdiff_t width,
-                                 ptrdiff_t top, ptrdiff_t left, REAL *restrict sums)
+#if HAS_MASKED_LOADS
+/* The dots of narrow_dots, a vector of columns after the other. */
+TILE_INLINE void X(narrow_dots_body)(const int is_short, ptrdiff_t dilation_h, ptrdiff_t dilation_w,
+                                     const REAL *restrict a, ptrdiff_t rows, ptrdiff_t cols,
+                                     const REAL *restrict b, ptrdiff_t height, ptrdiff_t width, ptrdiff_t top,
+                                     ptrdiff_t left, REAL *restrict sums)
 {
-#if HAS_MASKS
-    if (kernel_h != 3 || kernel_w != 3 || cols > LANES)
-        return 0;
     X(vec) acc[3][3], total = {0};
-    unsigned inside[3];
+#pragma GCC unroll 9
+    for (int k = 0; k < 9; k++)
+        acc[k / 3][k % 3] = (X(vec)){0};
+    for (ptrdiff_t j = 0; j < (is_short ? 1 : cols); j += LANES) {
+        const X(some) first = X(lanes_inside)(j, cols);
+        X(some) inside[3];
 #pragma GCC unroll 3
-    for (int kw = 0; kw < 3; kw++) {
-        const ptrdiff_t shift = kw * dilation_w - left;
-        const ptrdiff_t first = shift < 0 ? -shift : 0, end = cols < width - shift ? cols : width - shift;
-        inside[kw] = first < end ? (1u << end) - (1u << first) : 0;
+        for (int kw = 0; kw < 3; kw++)
+            inside[kw] = X(narrow_lanes)(j + kw * dilation_w - left, width, cols - j);
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            const X(vec) shared = X(load_some)(a + r * cols + j, first);
+            total += shared;
 #pragma GCC unroll 3
-        for (int kh = 0; kh < 3; kh++)
-            acc[kw][kh] = (X(vec)){0};
-    }
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        const X(vec) shared = X(load_first)(a + r * cols, cols);
-        total += shared;
+            for (int kh = 0; kh < 3; kh++) {
+                const ptrdiff_t row = r - top + kh * dilation_h;
+                if (row < 0 || row >= height)
+                    continue;
 #pragma GCC unroll 3
-        for (int kh = 0; kh < 3; kh++) {
-            const ptrdiff_t row = r - top + kh * dilation_h;
-            if (row < 0 || row >= height)
-                continue;
-#pragma GCC unroll 3
-            for (int kw = 0; kw < 3; kw++)
-                acc[kw][kh] += shared * X(load_some)(b + row * width + kw * dilation_w - left, inside[kw]);
+                for (int kw = 0; kw < 3; kw++)
+                    acc[kw][kh] += shared * X(load_some)(b + row * width + j + kw * dilation_w - left, inside[kw]);
+            }
         }
     }
 #pragma GCC unroll 9
     for (int k = 0; k < 9; k++)
         X(store)(sums + k * LANES, X(load)(sums + k * LANES) + acc[k / 3][k % 3]);
     X(store)(sums + 9 * LANES, X(load)(sums + 9 * LANES) + total);
+}
+#endif
+
+/* lane_dots of a whole plane for windows of 3x3 and rows of one to a few vectors, from b as it is. False
+   where there are no masks, or for other planes. */
+TILE_FUNCTION int X(narrow_dots)(ptrdiff_t kernel_h, ptrdiff_t kernel_w, ptrdiff_t dilation_h,
+                                 ptrdiff_t dilation_w, const REAL *restrict a, ptrdiff_t rows,
+                                 ptrdiff_t cols, const REAL *restrict b, ptrdiff_t height, ptrdiff_t width,
+                                 ptrdiff_t top, ptrdiff_t left, REAL *restrict sums)
+{
+#if HAS_MASKED_LOADS
+    if (kernel_h != 3 || kernel_w != 3 || cols > NARROW_VECTORS * LANES)
+        return 0;
+    if (cols > LANES)
+        X(narrow_dots_body)(0, dilation_h, dilation_w, a, rows, cols, b, height, width, top, left, sums);
+    else
+        X(narrow_dots_body)(1, dilation_h, dilation_w, a, rows, cols, b, height, width, top, left, sums);
     return 1;
 #else
     return 0;
@@ -509,6 +602,8 @@ TILE_FUNCTION REAL X(sum_vector)(const REAL *p) { return X(sum_lanes)(X(load)(p)
 #undef SIXTEEN
 #undef ALL_LANES
 #undef EVERY_SECOND
+#undef THIRD_OF_TWO
+#undef AND_OF_LAST
 #undef IN_TURN
 
 #endif

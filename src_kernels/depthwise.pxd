@@ -239,7 +239,7 @@ cdef inline void copy_strip(
     cdef Py_ssize_t before = min(first_inside(col, 1), p.width * p.step_w)
     cdef Py_ssize_t end = max(end_inside(col, 1, p.width * p.step_w, p.source_w), before)
     cdef const real* readable = source + p.N * p.G * p.sources * size
-    readable -= 2 * lanes_of(sizeof(real))
+    readable -= p.step_w * lanes_of(sizeof(real))
     if end == before:
         bottom = top
     for s in range(planes):
@@ -346,7 +346,7 @@ cdef inline void merge_strip(
 ) noexcept nogil:
     """The rows of the phases, each of their columns in its place."""
     cdef Py_ssize_t first = u * p.stride_w, count = min(p.cols * p.stride_w, p.W - first)
-    cdef Py_ssize_t r, i, j, ih, room
+    cdef Py_ssize_t r, i, j, ih, room, first_col
     cdef const real* line
     cdef real* row
     for r in range(rows):
@@ -362,8 +362,10 @@ cdef inline void merge_strip(
                 room = (p.H - ih) * p.W - first - 2 * lanes_of(sizeof(real))
                 merge_row(row, line, line + p.buffer_plane, count, room >= 0)
             else:
-                for j in range(count):
-                    row[j] = line[j % p.stride_w * p.buffer_plane + j // p.stride_w]
+                for first_col in range(p.stride_w):
+                    for j in range(ceil_div(count - first_col, p.stride_w)):
+                        row[first_col + j * p.stride_w] = line[j]
+                    line += p.buffer_plane
 
 
 cdef inline void plan_planes_gradient(Planes* p, Py_ssize_t itemsize) noexcept nogil:

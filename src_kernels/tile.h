@@ -20,12 +20,19 @@
 #define FASTSCRATCH_VECTOR_BYTES 16
 #endif
 
-/* Loads and stores of a part of a vector. */
+/* Loads and stores of a part of a vector. AVX2's loads are good; some processors take ten times as long for
+   its stores as for others. */
 #if defined(__AVX512F__) && FASTSCRATCH_VECTOR_BYTES == 64
 #include <immintrin.h>
 #define HAS_MASKS 1
+#define HAS_MASKED_LOADS 1
+#elif defined(__AVX2__) && FASTSCRATCH_VECTOR_BYTES == 32
+#include <immintrin.h>
+#define HAS_MASKS 0
+#define HAS_MASKED_LOADS 1
 #else
 #define HAS_MASKS 0
+#define HAS_MASKED_LOADS 0
 #endif
 
 /* Rows of the tile: with two vectors a row, the accumulators, the two vectors of b and one broadcast must
@@ -92,7 +99,11 @@
 #define REAL float
 #define LANES LANES_F32
 #define MASK_INT int
+#if HAS_MASKS
 #define MASKED_LOAD _mm512_maskz_loadu_ps
+#else
+#define MASKED_LOAD(mask, p) _mm256_maskload_ps(p, (__m256i)(mask))
+#endif
 #define MASKED_STORE _mm512_mask_storeu_ps
 #define X(name) PASTE(name, _f32)
 #include "tile.h"
@@ -106,7 +117,11 @@
 #define REAL double
 #define LANES LANES_F64
 #define MASK_INT long long
+#if HAS_MASKS
 #define MASKED_LOAD _mm512_maskz_loadu_pd
+#else
+#define MASKED_LOAD(mask, p) _mm256_maskload_pd(p, (__m256i)(mask))
+#endif
 #define MASKED_STORE _mm512_mask_storeu_pd
 #define X(name) PASTE(name, _f64)
 #include "tile.h"
@@ -127,26 +142,43 @@ typedef REAL X(loose) __attribute__((vector_size(FASTSCRATCH_VECTOR_BYTES), alig
 TILE_INLINE X(vec) X(load)(const REAL *p) { return *(const X(loose) *)p; }
 TILE_INLINE void X(store)(REAL *p, X(vec) v) { *(X(loose) *)p = v; }
 
+/* Which lanes of a vector: a bit for each, or a lane of ones. */
 #if HAS_MASKS
-/* The elements whose bits are set, and zeros; no other memory is touched. */
-TILE_INLINE X(vec) X(load_some)(const REAL *p, unsigned bits) { return (X(vec))MASKED_LOAD(bits, p); }
+typedef unsigned X(some);
+#else
+typedef X(mask) X(some);
 #endif
 
-/* A bit for each lane i with 0 <= at + i < count. */
-TILE_INLINE unsigned X(lanes_inside)(ptrdiff_t at, ptrdiff_t count)
+/* Each lane i with 0 <= at + i < count. */
+TILE_INLINE X(some) X(lanes_inside)(ptrdiff_t at, ptrdiff_t count)
 {
+#if HAS_MASKS
     const unsigned all = (1u << LANES) - 1;
     const ptrdiff_t skipped = at < 0 ? -at : 0, end = count - at;
     if (skipped >= LANES || end <= 0)
         return 0;
     return (end < LANES ? (1u << end) - 1 : all) & all << skipped;
+#else
+    X(mask) lane;
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++)
+        lane[i] = i;
+    return (lane >= (MASK_INT)-at) & (lane < (MASK_INT)(count - at));
+#endif
 }
+
+#if HAS_MASKED_LOADS
+/* Some lanes' elements, and zeros; no other memory is touched. */
+TILE_INLINE X(vec) X(load_some)(const REAL *p, X(some) lanes) { return (X(vec))MASKED_LOAD(lanes, p); }
+#endif
 
 /* The first `count` elements of a vector, at most LANES; zeros are loaded beyond them. */
 TILE_INLINE X(vec) X(load_first)(const REAL *p, ptrdiff_t count)
 {
 #if HAS_MASKS
     return X(load_some)(p, (1u << count) - 1);
+#elif HAS_MASKED_LOADS
+    return X(load_some)(p, X(lanes_inside)(0, count));
 #else
     REAL part[LANES] = {0};
     for (ptrdiff_t i = 0; i < count; i++)
