@@ -29,7 +29,7 @@ from fastscratch.kernels.numba_jit.depthwise_tile import (
     weighted_sums,
 )
 from fastscratch.kernels.numba_jit.lines import copy_steps, get, put, sum_line
-from fastscratch.kernels.numba_jit.machine import MASKS
+from fastscratch.kernels.numba_jit.machine import MASKED_LOADS, MASKS
 from fastscratch.kernels.numba_jit.narrow_tile import (
     NARROW_DOTS,
     NARROW_HEIGHTS,
@@ -223,7 +223,7 @@ def _narrow(c: Correlation, side: int, weights: bool) -> tuple[int, Pair]:
     phase, *others = c.phases
     rows, columns = (sorted({place[axis] for _, place in phase.taps}) for axis in range(2))
     dilation = _gap(rows), _gap(columns)
-    if not MASKS or others or c.step != (1, 1) or c.out[3] > side:
+    if not MASKED_LOADS or others or c.step != (1, 1) or c.out[3] > side:
         return 0, dilation
     if weights:
         return int(len(rows) == len(columns) == NARROW_DOTS), dilation
@@ -410,6 +410,8 @@ def _correlate_narrow_planes(
     e: Extents,
 ) -> None:  # fmt: skip
     """The same for planes that are read where they lie."""
+    # Rows with room for a vector before the plane's end, beyond which another is written later.
+    room = e.DH - (lanes(source) + e.DW - 1) // e.DW + 1
     for plane in range(first_plane, end_plane):
         for f in range(e.targets):
             target = plane % e.groups * e.targets + f
@@ -417,6 +419,7 @@ def _correlate_narrow_planes(
                 e.narrow, e.taps, e.dilation_w, packed, target * e.taps, get(bias, target),
                 source, plane * e.SH * e.SW, e.SH, e.SW, -e.first_h, -e.first_w,
                 out, (plane * e.targets + f) * e.DH * e.DW, e.DH, e.DW,
+                e.DH if plane * e.targets + f < end_plane * e.targets - 1 else room,
             )  # fmt: skip
 
 

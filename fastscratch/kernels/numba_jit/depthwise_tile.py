@@ -74,7 +74,7 @@ def _weighted_sums(  # type: ignore[no-untyped-def]
         side = _INT(emitter.lanes)
         is_short = builder.icmp_signed("<", cols, side)
         some = cgutils.alloca_once(builder, emitter.scalar, size=emitter.lanes)
-        written = emitter.lanes_of_bits(emitter.bits(_INT(0), cols)) if MASKS else None
+        written = emitter.mask(emitter.lanes_between(_INT(0), cols)) if MASKS else None
 
         def block(at_once: int, gap: int, height: int, source: Any) -> list[Any]:
             """The sums of some rows, a vector wide: a loop over columns of taps."""

@@ -46,6 +46,9 @@ FUSED = bool({"fma", "avx512f", "neon"} & host_features())
 MASKS = VECTOR_BYTES == 64
 """Whether some lanes of a vector can be loaded and stored alone."""
 
+MASKED_LOADS = VECTOR_BYTES >= 32
+"""Whether they can be loaded."""
+
 ROWS = 14 if VECTOR_BYTES == 64 else 6
 """Rows of the register tile: with two vectors each, what the register file holds."""
 

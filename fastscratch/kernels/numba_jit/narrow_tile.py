@@ -1,7 +1,9 @@
 """Depthwise windows over a plane whose rows fit a vector: read where it lies, by masked vectors.
 
 The copies that wider planes need have loads that wait for what was just stored: planes of 7x7 and
-of 14x14 take a quarter to a third of the time without. Only where the processor has masks: `MASKS`.
+of 14x14 take a quarter to a third of the time without. Only where the processor loads some lanes of
+a vector alone: `MASKED_LOADS`. Where it is slow to store them, rows are written on into what is
+written later.
 The twins for Cython are weighted_plane and narrow_dots of src_kernels/depthwise.h.
 """
 
@@ -50,11 +52,11 @@ def _least(builder: Any, a: Any, b: Any) -> Any:
 
 
 def _seen(emitter: Emitter, shift: Any, width: Any, cols: Any) -> Any:
-    """The lanes of a row of windows, as bits, that see an element of a row at this shift."""
+    """The lanes of a row of windows that see an element of a row at this shift."""
     builder = emitter.builder
     zero = _INT(0)
     first = builder.select(builder.icmp_signed("<", shift, zero), builder.neg(shift), zero)
-    return emitter.bits(first, _least(builder, cols, builder.sub(width, shift)))
+    return emitter.lanes_between(first, _least(builder, cols, builder.sub(width, shift)))
 
 
 def make_narrow_tiles(vector_bytes: int, fused: bool) -> tuple[Any, Any]:
@@ -63,20 +65,20 @@ def make_narrow_tiles(vector_bytes: int, fused: bool) -> tuple[Any, Any]:
     @intrinsic
     def narrow_sums(  # type: ignore[no-untyped-def]
         context, kind, taps, dilation_w, weight, w_start, start, src, src_start, height, width,
-        top, left, out, out_start, rows, cols,
+        top, left, out, out_start, rows, cols, spill,
     ):  # fmt: skip
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             (
                 kind, taps, dilation_w, weight, w_start, start, src, src_start, height, width,
-                top, left, out, out_start, rows, cols,
+                top, left, out, out_start, rows, cols, spill,
             ) = arguments  # fmt: skip
             pointer = pointers(context, builder, signature)
             weight = builder.gep(pointer(3, weight), [w_start])
             src = builder.gep(pointer(6, src), [src_start])
             out = builder.gep(pointer(12, out), [out_start])
             emitter = Emitter(builder, signature.args[3].dtype, vector_bytes, fused)
-            written = emitter.lanes_of_bits(emitter.bits(_INT(0), cols))
-            at_once, none = NARROW_ROWS, ir.IntType(32)(0)
+            written = emitter.mask(emitter.lanes_between(_INT(0), cols))
+            at_once, none = NARROW_ROWS, emitter.no_lanes()
 
             def block(kh: int, surely: range, r: Any) -> list[Any]:
                 """The sums of some rows: a loop over columns of taps; each row is loaded once."""
@@ -92,7 +94,7 @@ def make_narrow_tiles(vector_bytes: int, fused: bool) -> tuple[Any, Any]:
                         if i not in surely:
                             there = builder.icmp_unsigned("<", builder.add(at, _INT(i)), height)
                             lanes = builder.select(there, inside, none)
-                        value = emitter.load_some(row, emitter.lanes_of_bits(lanes))
+                        value = emitter.load_some(row, emitter.mask(lanes))
                         for n in range(max(i - kh + 1, 0), min(i + 1, at_once)):
                             sums[n] = emitter.multiply_add(full[i - n], value, sums[n])
                         row = builder.gep(row, [width])
@@ -108,8 +110,17 @@ def make_narrow_tiles(vector_bytes: int, fused: bool) -> tuple[Any, Any]:
                 with cgutils.for_range_slice(builder, _INT(0), rows, _INT(at_once), _INT) as (r, _):
                     r = _least(builder, r, last)
                     target = builder.gep(out, [builder.mul(r, cols)])
-                    for total in block(kh, surely, r):
-                        emitter.store_some(total, target, written)
+                    for n, total in enumerate(block(kh, surely, r)):
+                        if emitter.has_bits:
+                            emitter.store_some(total, target, written)
+                        else:
+                            at = builder.add(r, _INT(n))
+                            inside = builder.icmp_signed("<", at, spill)
+                            with builder.if_else(inside, likely=True) as (then, otherwise):
+                                with then:
+                                    emitter.store(total, target, 0)
+                                with otherwise:
+                                    emitter.store_some(total, target, written)
                         target = builder.gep(target, [cols])
 
             switch(builder, kind, NARROW_KINDS, emit)
@@ -117,7 +128,7 @@ def make_narrow_tiles(vector_bytes: int, fused: bool) -> tuple[Any, Any]:
 
         arguments = (
             kind, taps, dilation_w, weight, w_start, weight.dtype, src, src_start, height, width,
-            top, left, out, out_start, rows, cols,
+            top, left, out, out_start, rows, cols, spill,
         )  # fmt: skip
         return types.void(*arguments), generate
 
@@ -137,11 +148,11 @@ def make_narrow_tiles(vector_bytes: int, fused: bool) -> tuple[Any, Any]:
             sums = builder.gep(pointer(12, sums), [s_start])
             emitter = Emitter(builder, signature.args[0].dtype, vector_bytes, fused)
             side = NARROW_DOTS
-            whole = emitter.lanes_of_bits(emitter.bits(_INT(0), cols))
+            whole = emitter.lanes_between(_INT(0), cols)
             shifts = [
                 builder.sub(builder.mul(dilation_w, _INT(kw)), left) for kw in range(side)
             ]  # fmt: skip
-            inside = [emitter.lanes_of_bits(_seen(emitter, shift, width, cols)) for shift in shifts]
+            inside = [_seen(emitter, shift, width, cols) for shift in shifts]
 
             # Promoted to registers: each is a variable of its own.
             totals = [
@@ -150,7 +161,8 @@ def make_narrow_tiles(vector_bytes: int, fused: bool) -> tuple[Any, Any]:
             for total in totals:
                 builder.store(emitter.zero, total)
             with cgutils.for_range(builder, rows, intp=_INT) as loop:
-                shared = emitter.load_some(builder.gep(a, [builder.mul(loop.index, cols)]), whole)
+                line = builder.gep(a, [builder.mul(loop.index, cols)])
+                shared = emitter.load_some(line, emitter.mask(whole))
                 builder.store(builder.fadd(builder.load(totals[-1]), shared), totals[-1])
                 for kh in range(side):
                     ih = builder.add(
@@ -160,7 +172,8 @@ def make_narrow_tiles(vector_bytes: int, fused: bool) -> tuple[Any, Any]:
                         source = builder.gep(b, [builder.mul(ih, width)])
                         for kw in range(side):
                             total = totals[kw * side + kh]
-                            value = emitter.load_some(builder.gep(source, [shifts[kw]]), inside[kw])
+                            place = builder.gep(source, [shifts[kw]])
+                            value = emitter.load_some(place, emitter.mask(inside[kw]))
                             value = emitter.multiply_add(shared, value, builder.load(total))
                             builder.store(value, total)
             for k, total in enumerate(totals):
@@ -179,11 +192,11 @@ def make_narrow_tiles(vector_bytes: int, fused: bool) -> tuple[Any, Any]:
 def plain_narrow_sums(
     kind: int, taps: int, dilation_w: int, weight: Array, w_start: int, start: float,
     src: Array, src_start: int, height: int, width: int, top: int, left: int,
-    out: Array, out_start: int, rows: int, cols: int,
+    out: Array, out_start: int, rows: int, cols: int, spill: int,
 ) -> None:  # fmt: skip
     """out[r, c] = start + the sum over taps of weight*src[r - top + kh, c - left + kw*dilation_w].
 
-    Taps go down the columns of a window, one column after the other; src is zero around its plane.
+    The first `spill` rows may be written on for a vector, into what is written later. Taps go down the columns of a window, one column after the other; src is zero around its plane.
     """
     plane = src[src_start : src_start + height * width].reshape(height, width)
     kernel_h = kind % 16

@@ -54,6 +54,7 @@ class Emitter:
         self.undefined = ir.Constant(self.vector, ir.Undefined)
         self.zero = ir.Constant(self.vector, [0.0] * self.lanes)
         self.register = register_class(vector_bytes)
+        self.has_bits = vector_bytes == 64
         self.fma = None
         if fused:
             self.fma = cgutils.get_or_insert_function(
@@ -97,8 +98,9 @@ class Emitter:
     def splat(self, scalar: Any) -> Any:
         """A vector full of a value."""
         builder = self.builder
-        one = builder.insert_element(self.undefined, scalar, ir.IntType(32)(0))
-        return builder.shuffle_vector(one, self.undefined, _mask([0] * self.lanes))
+        undefined = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
+        one = builder.insert_element(undefined, scalar, ir.IntType(32)(0))
+        return builder.shuffle_vector(one, undefined, _mask([0] * self.lanes))
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         """a*b + c, rounded once where the processor can."""
@@ -240,18 +242,42 @@ class Emitter:
         full = self.builder.shuffle_vector(one, undefined, _mask([0] * self.lanes))
         return self.builder.icmp_unsigned(">=", lanes, full)
 
-    def bits(self, first: Any, end: Any) -> Any:
-        """The lanes in [first, end) as the bits of an int; none if there are none."""
-        builder, kind = self.builder, ir.IntType(32)
-        low, high = (builder.shl(kind(1), builder.trunc(lane, kind)) for lane in (first, end))
-        some = builder.icmp_signed("<", first, end)
-        return builder.select(some, builder.sub(high, low), kind(0))
+    def lanes_between(self, first: Any, end: Any) -> Any:
+        """The lanes in [first, end), none if there are none: bits, or signs of integers.
 
-    def lanes_of_bits(self, bits: Any) -> Any:
-        """The same as a mask of lanes."""
+        The processors that compute with masks of bits have them in registers; for the others a
+        vector of booleans would be built anew for each use.
+        """
         builder = self.builder
-        word = builder.trunc(bits, ir.IntType(self.lanes))
-        return builder.bitcast(word, ir.VectorType(ir.IntType(1), self.lanes))
+        if self.has_bits:
+            kind = ir.IntType(32)
+            low, high = (builder.shl(kind(1), builder.trunc(lane, kind)) for lane in (first, end))
+            some = builder.icmp_signed("<", first, end)
+            return builder.select(some, builder.sub(high, low), kind(0))
+        kind = ir.IntType(8 * self.itemsize)
+        order = ir.Constant(ir.VectorType(kind, self.lanes), list(range(self.lanes)))
+        if self.itemsize < 8:
+            first, end = builder.trunc(first, kind), builder.trunc(end, kind)
+        first, end = self.splat(first), self.splat(end)
+        behind = builder.icmp_signed(">=", order, first)
+        inside = builder.and_(behind, builder.icmp_signed("<", order, end))
+        return builder.sext(inside, order.type)
+
+    def no_lanes(self) -> Any:
+        """The same of none."""
+        if self.has_bits:
+            return ir.IntType(32)(0)
+        return ir.Constant(
+            ir.VectorType(ir.IntType(8 * self.itemsize), self.lanes), [0] * self.lanes
+        )
+
+    def mask(self, lanes: Any) -> Any:
+        """The same as LLVM's operations on some lanes take it."""
+        builder = self.builder
+        if self.has_bits:
+            word = builder.trunc(lanes, ir.IntType(self.lanes))
+            return builder.bitcast(word, ir.VectorType(ir.IntType(1), self.lanes))
+        return builder.icmp_signed("<", lanes, self.no_lanes())
 
     def prefetch(self, pointer: Any, write: bool) -> None:
         """Bring a line of the cache here, to be written or read."""
@@ -387,7 +413,7 @@ def _copy_line(typing_context, src, src_start, dst, dst_start, count):  # type: 
             builder.store(value, builder.gep(dst, [i]), align=emitter.itemsize)
 
         def short() -> None:
-            lanes = emitter.lanes_of_bits(emitter.bits(_INT(0), count))
+            lanes = emitter.mask(emitter.lanes_between(_INT(0), count))
             emitter.store_some(emitter.load_some(src, lanes), dst, lanes)
 
         cover(builder, emitter.lanes, count, vector, element, short if MASKS else None)
@@ -413,7 +439,7 @@ def _fill_line(typing_context, dst, dst_start, count, value):  # type: ignore[no
             builder.store(value, builder.gep(dst, [i]), align=emitter.itemsize)
 
         def short() -> None:
-            emitter.store_some(full, dst, emitter.lanes_of_bits(emitter.bits(_INT(0), count)))
+            emitter.store_some(full, dst, emitter.mask(emitter.lanes_between(_INT(0), count)))
 
         cover(builder, emitter.lanes, count, vector, element, short if MASKS else None)
         return context.get_dummy_value()

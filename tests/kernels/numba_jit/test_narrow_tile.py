@@ -17,10 +17,12 @@ def tiles(request, monkeypatch):
     sums, dots = narrow_tile.make_narrow_tiles(vector_bytes, fused=vector_bytes > 16)
 
     @numba.njit
-    def run_sums(kind, taps, step, weight, start, src, height, width, top, left, out, rows, cols):
+    def run_sums(
+        kind, taps, step, weight, start, src, height, width, top, left, out, rows, cols, spill
+    ):
         sums(
             kind, taps, step, weight, 2, start, src, 5, height, width, top, left,
-            out, 3, rows, cols,
+            out, 3, rows, cols, spill,
         )  # fmt: skip
 
     @numba.njit
@@ -54,11 +56,13 @@ def test_sums(height, padding, tiles):
         kind = narrow_tile.narrow_kind(height, top, bottom)
         taps = height * kernel_w
         window = kind, taps, step, weight
-        run(*window, 1.0, src, H, W, top, left, out, rows, cols)
-        narrow_tile.plain_narrow_sums(
-            *window, 2, 1.0, src, 5, H, W, top, left, ref, 3, rows, cols
-        )  # fmt: skip
-        np.testing.assert_array_equal(out, ref)
+        room = rows - (side + cols - 1) // cols + 1
+        for spill in (0, room):
+            run(*window, 1.0, src, H, W, top, left, out, rows, cols, spill)
+            narrow_tile.plain_narrow_sums(
+                *window, 2, 1.0, src, 5, H, W, top, left, ref, 3, rows, cols, spill
+            )  # fmt: skip
+            np.testing.assert_array_equal(out, ref)
 
 
 @pytest.mark.parametrize("padding", [(0, 0), (1, 2), (4, 4), (-1, 0)])
