@@ -299,8 +299,12 @@ def _pad_rows_apart(
                 _clear(copy, at + part + end_1, width - end_1)
         else:
             fill_line(copy, at, copy_row, 0)
-            for j in range(before, after):
-                put(copy, at + j % step * part + j // step, get(source, start + j - before))
+            for p in range(step):
+                begin, end = (before - p + step - 1) // step, (after - p + step - 1) // step
+                copy_steps(
+                    source, start + begin * step + p - before, step,
+                    copy, at + p * part + begin, 1, end - begin,
+                )  # fmt: skip
         start += row
         at += copy_row
 

@@ -196,7 +196,8 @@ def plain_narrow_sums(
 ) -> None:  # fmt: skip
     """out[r, c] = start + the sum over taps of weight*src[r - top + kh, c - left + kw*dilation_w].
 
-    The first `spill` rows may be written on for a vector, into what is written later. Taps go down the columns of a window, one column after the other; src is zero around its plane.
+    The first `spill` rows may be written on for a vector, into what is written later. Taps go down
+    the columns of a window, one column after the other; src is zero around its plane.
     """
     plane = src[src_start : src_start + height * width].reshape(height, width)
     kernel_h = kind % 16
