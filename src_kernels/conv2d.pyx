@@ -2,7 +2,8 @@
 
 Forward is one correlation. Backward to the input is one too, of dout with the flipped weights, or,
 with a stride, one for each phase of the input's positions. Both are in correlate.pxd; an input of
-few channels has its own way, in input_gradient.pxd; the weights' gradient is in
+few channels has its own way, in input_gradient.pxd. Where those would multiply many zeros, or in
+small pieces, columns are made and added up, in input_columns.pxd. The weights' gradient is in
 weight_gradient.pxd. Filters for single channels have a way of their own in all three directions, in
 depthwise.pxd. The number of threads decides nothing but who does which job.
 """
@@ -20,13 +21,16 @@ from depthwise cimport (
     NARROW_PLANES, Planes, correlate_narrow, correlate_plane, correlate_planes_weight,
     fill_planes_tables, is_depthwise, is_narrow, plan_planes, plan_planes_gradient,
 )
-from geometry cimport ceil_div
+from geometry cimport aligned, ceil_div, part_start
 from input_gradient cimport (
     InputGradient, few_channels, fill_input_tables, pack_rows_of_taps, plan_input_gradient,
     shift_and_add,
 )
+from input_columns cimport (
+    COLUMNS_OF_JOB, MOST_PARTS, InputColumns, columns_pay, scatter_columns,
+)
 from phases cimport Phase, phase_of, reaches_all
-from tile cimport real
+from tile cimport lanes_of, real
 from weight_gradient cimport (
     WeightGradient, accumulate, clear_gradient_tables, finish_panel, fill_gradient_tables,
     plan_gradient,
@@ -131,22 +135,19 @@ cdef void run_planes_gradient(
         memset(p.offset, 0, p.table_size)
 
 
-cdef void run_correlations(Correlation* p, Py_ssize_t count, real* tag, int num_threads):
-    """Pack the weights of all, then do their jobs, taking turns.
-
-    Those of a strided pass backward write between each other's columns: one after the other, each
-    would fetch the whole output again.
-    """
-    cdef Py_ssize_t panels = 0, jobs = 0, size = 0, workspace = 0, i, job
+cdef Py_ssize_t shared_size(const Correlation* p, Py_ssize_t count) noexcept:
+    """Bytes of what workers share."""
+    cdef Py_ssize_t i, size = 0
     for i in range(count):
-        plan_correlation(p + i, sizeof(real), num_threads)
-        panels = max(panels, p[i].G * p[i].panels)
-        jobs = max(jobs, p[i].jobs)
         size += p[i].packed_size + p[i].bias_size + p[i].table_size
-        workspace = max(workspace, p[i].workspace_size)
-    cdef int workers = <int> max(1, min(num_threads, jobs * count))
-    memory = Scratch(size + workers * workspace)
-    cdef char* data = <char*> <uintptr_t> memory.address
+    return size
+
+
+cdef void share_memory(
+    Correlation* p, Py_ssize_t count, char* data, Py_ssize_t workspace, real* tag
+) noexcept:
+    """Their parts of the memory; each worker has `workspace` bytes of its own. Fill the tables."""
+    cdef Py_ssize_t i
     for i in range(count):
         p[i].packed = data
         p[i].padded_bias = data + p[i].packed_size
@@ -155,6 +156,23 @@ cdef void run_correlations(Correlation* p, Py_ssize_t count, real* tag, int num_
     for i in range(count):
         p[i].workspace, p[i].workspace_size = data, workspace
         fill_tables(p + i, tag)
+
+
+cdef void run_correlations(Correlation* p, Py_ssize_t count, real* tag, int num_threads):
+    """Pack the weights of all, then do their jobs, taking turns.
+
+    Those of a strided pass backward write between each other's columns: one after the other, each
+    would fetch the whole output again.
+    """
+    cdef Py_ssize_t panels = 0, jobs = 0, workspace = 0, i, job
+    for i in range(count):
+        plan_correlation(p + i, sizeof(real), num_threads)
+        panels = max(panels, p[i].G * p[i].panels)
+        jobs = max(jobs, p[i].jobs)
+        workspace = max(workspace, p[i].workspace_size)
+    cdef int workers = <int> max(1, min(num_threads, jobs * count))
+    memory = Scratch(shared_size(p, count) + workers * workspace)
+    share_memory(p, count, <char*> <uintptr_t> memory.address, workspace, tag)
     with nogil:
         if workers == 1:
             for job in range(panels * count):
@@ -204,12 +222,16 @@ cdef void backward_input(
     cdef Phase rows, cols
     cdef Planes planes
     cdef Py_ssize_t taps = w.KH * w.KW, ph, pw, count = 0
+    cdef bint few
     if w.N * w.C * w.H * w.W == 0:
         return
     if planes_of(w, &planes, True, sizeof(real)):
         run_planes(&planes, True, dout, weight, <const real*> NULL, dx, num_threads)
         return
-    if few_channels(w.C, w.OC, w.KH, w.KW, w.stride_h):
+    few = few_channels(w.C, w.OC, w.KH, w.KW, w.stride_h)
+    if backward_input_by_columns(w, few, dout, weight, dx, num_threads):
+        return
+    if few:
         backward_input_of_few(w, dout, weight, dx, num_threads)
         return
     if not (
@@ -245,6 +267,86 @@ cdef void backward_input(
                 count = 0
     if count:
         run_correlations(correlations, count, dx, num_threads)
+
+
+cdef bint backward_input_by_columns(
+    const Problem* w, bint few, const real* dout, const real* weight, real* dx, int num_threads
+):
+    """False where it is not the way. A job is some channels of a group of an image, or of some."""
+    cdef InputColumns columns
+    cdef Correlation[MOST_PARTS] product
+    cdef Correlation* p
+    cdef Py_ssize_t taps = w.KH * w.KW, windows = w.OH * w.OW, parts, i, first, job, jobs = 0
+    cdef Py_ssize_t panels = 0, workspace = 0, buffer = 0
+    columns.C, columns.H, columns.W, columns.OH, columns.OW = w.C, w.H, w.W, w.OH, w.OW
+    columns.KH, columns.KW = w.KH, w.KW
+    columns.stride_h, columns.stride_w = w.stride_h, w.stride_w
+    columns.dilation_h, columns.dilation_w = w.dilation_h, w.dilation_w
+    columns.top, columns.left = w.top, w.left
+    if taps * windows == 0 or not columns_pay(&columns, w.OC, lanes_of(sizeof(real)), few):
+        return False
+    parts = ceil_div(w.C * taps * windows * sizeof(real), COLUMNS_OF_JOB)
+    parts = max(parts, ceil_div(num_threads, w.N * w.G))
+    parts = min(parts, min(w.C, MOST_PARTS))
+    for i in range(parts):
+        first = part_start(i, parts, w.C)
+        p = product + i
+        p.N, p.G, p.C, p.H, p.W = w.N, w.G, w.OC, w.OH, w.OW
+        p.OC, p.OH, p.OW = (part_start(i + 1, parts, w.C) - first) * taps, w.OH, w.OW
+        p.KH = p.KW = p.stride_h = p.stride_w = p.dilation_h = p.dilation_w = 1
+        p.top = p.left = 0
+        p.x, p.bias, p.out = dout, NULL, NULL
+        p.weight.data = weight + first * taps
+        p.weight.out, p.weight.channel, p.weight.row, p.weight.col = 1, w.C * taps, 0, 0
+        p.weight.group = w.OC * w.C * taps
+        p.out_col, p.out_row, p.out_plane, p.out_image = 1, w.OW, windows, p.OC * windows
+        plan_correlation(p, sizeof(real), 1)
+        p.groups, p.group_blocks = 1, w.G
+        jobs = max(jobs, p.G * p.image_blocks)
+        panels = max(panels, p.G * p.panels)
+        workspace = max(workspace, p.workspace_size)
+        buffer = max(buffer, aligned(p.images * p.out_image * sizeof(real)))
+    cdef int workers = <int> max(1, min(num_threads, jobs * parts))
+    memory = Scratch(shared_size(product, parts) + workers * (workspace + buffer))
+    share_memory(product, parts, <char*> <uintptr_t> memory.address, workspace + buffer, dx)
+    with nogil:
+        if workers == 1:
+            for job in range(panels * parts):
+                pack_panel(product + job % parts, job // parts, dx)
+            for job in range(jobs * parts):
+                add_columns(&columns, product, parts, job, 0, workspace, dx)
+        else:
+            for job in prange(panels * parts, schedule="static", num_threads=workers):
+                pack_panel(product + job % parts, job // parts, dx)
+            for job in prange(jobs * parts, schedule="dynamic", num_threads=workers):
+                add_columns(&columns, product, parts, job, threadid(), workspace, dx)
+        for i in range(parts):
+            clear_tables(product + i, workers)
+    return True
+
+
+cdef void add_columns(
+    const InputColumns* columns, const Correlation* products, Py_ssize_t parts, Py_ssize_t job,
+    Py_ssize_t worker, Py_ssize_t buffer, real* dx,
+) noexcept nogil:
+    """One job: its columns to `buffer` bytes from the worker's memory on, and from there to dx."""
+    cdef Correlation p = products[job % parts]
+    cdef Py_ssize_t first = part_start(job % parts, parts, columns.C)
+    cdef Py_ssize_t channels = part_start(job % parts + 1, parts, columns.C) - first
+    cdef Py_ssize_t pieces = p.row_blocks * p.col_blocks * p.panel_groups, unit = job // parts
+    cdef Py_ssize_t g = unit // p.image_blocks, n = unit % p.image_blocks * p.images, i, c
+    cdef real* made = <real*> (p.workspace + worker * p.workspace_size + buffer)
+    if unit >= p.G * p.image_blocks:
+        return
+    p.out = made - n * p.out_image - g * p.OC * p.out_plane
+    for i in range(pieces):
+        correlate(&p, unit * pieces + i, worker, dx)
+    for i in range(min(p.images, p.N - n)):
+        for c in range(channels):
+            scatter_columns(
+                columns, made + i * p.out_image + c * columns.KH * columns.KW * p.out_plane,
+                dx + (((n + i) * p.G + g) * columns.C + first + c) * columns.H * columns.W,
+            )
 
 
 cdef void backward_input_of_few(

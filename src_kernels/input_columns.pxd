@@ -1,0 +1,101 @@
+"""The gradient of an input by way of columns: a product, and col2im.
+
+    columns[n, c, kh, kw, oh, ow] = sum over oc of dout[n, oc, oh, ow] * weight[oc, c, kh, kw]
+    dx[n, c, ih, iw] = the sum of the columns that lie there: ih + top = oh*stride_h + kh*dilation_h
+
+A correlation over dout with zeros around it multiplies more zeros than numbers where 9x9 have
+become 3x3, and its phases are small where strides are large. The columns are a 1x1 convolution of
+dout (correlate_columns.pxd). A job makes those of some channels of an image, or of some small
+images, and adds them up while they are in L2.
+"""
+
+from libc.string cimport memset
+
+from geometry cimport ceil_div, end_inside, first_inside
+from phases cimport Phase, phase_of
+from tile cimport TILE_ROWS, real
+
+cdef enum:
+    COLUMNS_OF_JOB = 192 << 10  # bytes, about
+    LARGEST_COLUMNS = 1 << 20  # of a channel, in elements
+    MOST_PARTS = 16
+    LEAST_COLUMNS = 4 * TILE_ROWS  # of a pixel, that make it a product
+
+
+cdef struct InputColumns:
+    Py_ssize_t C, H, W, OH, OW, KH, KW  # C of a group
+    Py_ssize_t stride_h, stride_w, dilation_h, dilation_w, top, left
+
+
+cdef struct Axis:
+    Py_ssize_t positions, products  # of a correlation along it: what taps reach, times the taps
+
+
+cdef inline Axis axis_of(
+    Py_ssize_t extent, Py_ssize_t kernel, Py_ssize_t stride, Py_ssize_t dilation, Py_ssize_t before
+) noexcept nogil:
+    cdef Axis axis
+    cdef Phase phase
+    cdef Py_ssize_t first
+    axis.positions = axis.products = 0
+    for first in range(min(stride, extent)):
+        phase = phase_of(first, extent, kernel, stride, dilation, before)
+        if phase.taps:
+            axis.positions += phase.positions
+            axis.products += phase.positions * phase.taps
+    return axis
+
+
+cdef inline bint columns_pay(
+    const InputColumns* p, Py_ssize_t OC, Py_ssize_t lanes, bint is_few
+) noexcept nogil:
+    """Whether this is the way, rather than input_gradient.pxd if `is_few`, or correlate.pxd.
+
+    Times of all three, as multiply-adds, with constants for 580 random shapes on AVX2 (one thread):
+    1.02 times as long as the best of both, in the geometric mean, where the other way alone took
+    1.3 (few channels) and 1.12 times as long. 16x16 patches of stride 16 take a 25th.
+    """
+    cdef Py_ssize_t taps = p.KH * p.KW, windows = p.OH * p.OW, filled
+    cdef Axis rows, cols
+    if p.C * taps < LEAST_COLUMNS or taps * windows > LARGEST_COLUMNS:
+        return False
+    if taps == 1 and p.stride_h == 1 and p.stride_w == 1:
+        return False  # dx is the columns
+    rows = axis_of(p.H, p.KH, p.stride_h, p.dilation_h, p.top)
+    if is_few:
+        filled = p.C * p.KW * p.OW * (OC * rows.products + 8 * lanes * rows.positions) * 9 // 5
+    else:
+        cols = axis_of(p.W, p.KW, p.stride_w, p.dilation_w, p.left)
+        filled = OC * rows.products * cols.products
+        filled += 16 * lanes * rows.positions * cols.positions
+        filled = filled * ceil_div(p.C, lanes) * lanes * 6 // 5
+        if p.C <= lanes:
+            filled = filled * 7 // 5  # one vector in a row of the tile
+    return filled > p.C * taps * windows * (OC + 12 * lanes)
+
+
+cdef inline void scatter_columns(
+    const InputColumns* p, const real* columns, real* dx
+) noexcept nogil:
+    """One plane of dx: zero, then the columns of each tap in their places."""
+    cdef Py_ssize_t kh, kw, row, col, oh, ow, first, end
+    cdef real* to
+    cdef const real* at
+    memset(dx, 0, p.H * p.W * sizeof(real))
+    for kh in range(p.KH):
+        row = kh * p.dilation_h - p.top
+        for kw in range(p.KW):
+            col = kw * p.dilation_w - p.left
+            first = first_inside(col, p.stride_w)
+            end = end_inside(col, p.stride_w, p.OW, p.W)
+            for oh in range(first_inside(row, p.stride_h),
+                            end_inside(row, p.stride_h, p.OH, p.H)):
+                to = dx + (row + oh * p.stride_h) * p.W + col
+                at = columns + oh * p.OW
+                if p.stride_w == 1:
+                    for ow in range(first, end):
+                        to[ow] += at[ow]
+                else:
+                    for ow in range(first, end):
+                        to[ow * p.stride_w] += at[ow]
+            columns += p.OH * p.OW
