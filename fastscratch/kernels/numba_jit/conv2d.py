@@ -11,6 +11,7 @@ from fastscratch.kernels.numba_jit import (
     correlate_weight,
     correlate_wide,
     depthwise,
+    input_columns,
     input_gradient,
     planes,
     pointwise_weight,
@@ -46,6 +47,17 @@ def conv2d_backward_input(
     plan = _plan_backward_input(
         dout.shape, weight.shape, dx.shape, stride, padding, dilation, groups, dout.dtype
     )
+    if isinstance(plan, input_columns.Plan):
+        workers = usable_workers(num_threads, plan.work)
+        with Scratch(
+            dx.dtype, plan.packed_size, workers * plan.fetched_size, workers * plan.made_size
+        ) as (packed, fetched, made, _):
+            run_both(
+                (movers(workers, plan.packed_size), workers),
+                input_columns.pack, (weight, packed, plan.packing),
+                input_columns.add_columns, (dout, packed, dx, fetched, made, plan.computing),
+            )  # fmt: skip
+        return
     if isinstance(plan, input_gradient.Plan):
         workers = usable_workers(num_threads, plan.work)
         with Scratch(
@@ -173,13 +185,17 @@ def plan_forward(
 def _plan_backward_input(
     dout: tuple[int, ...], weight: tuple[int, ...], dx: tuple[int, ...], stride: Pair,
     padding: Padding, dilation: Pair, groups: int, dtype: np.dtype[np.floating],
-) -> AnyPlan | input_gradient.Plan:  # fmt: skip
+) -> AnyPlan | input_gradient.Plan | input_columns.Plan:  # fmt: skip
     """With few input channels, rows of taps are summed first and shifted afterwards."""
     problem = dout, weight, dx, stride, padding, dilation, groups
     correlation = backward_correlation(*problem)
+    found = depthwise.plan(correlation, dtype)
+    if found:
+        return found
+    few = input_gradient.plan(*problem, dtype)
     return (
-        depthwise.plan(correlation, dtype)
-        or input_gradient.plan(*problem, dtype)
+        input_columns.plan(correlation, weight, stride, padding, dilation, few is not None, dtype)
+        or few
         or _plan_groups(correlation, dtype)
     )
 
