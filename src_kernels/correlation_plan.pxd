@@ -211,9 +211,11 @@ cdef inline void plan_tile(Correlation* p, Py_ssize_t lanes) noexcept nogil:
     if FASTSCRATCH_VECTOR_BYTES == 64 or p.depth > CHUNK:
         # It has more addresses; its sums of a chunk pass through memory, channel by channel.
         wide_cost += p.OC * wide_width(p.OW, lanes) * p.depth // 12
-    if p.OC <= lanes:
-        # One vector a row: too few sums to hide their latency, with six rows more than with nine.
-        tile_cost += tile_cost // (3 if TILE_ROWS > LEAST_RUN else 2)
+    # One vector a row: too few sums to hide their latency, with six rows more than with nine.
+    if TILE_ROWS <= LEAST_RUN and ceil_div(p.OC, lanes) % 2:
+        tile_cost += lanes * p.OW * (p.depth + 16) // 2
+    elif p.OC <= lanes:
+        tile_cost += tile_cost // 3
     p.way = WIDE if wide_cost < tile_cost else TILE
     if p.taps == 1 and p.OC > LEAST_TILES * TILE_ROWS:
         p.way = COLUMNS
