@@ -1,4 +1,7 @@
-"""Convolution by register tiles on local images: no matrix of columns is made."""
+"""Convolution by register tiles on local images: the matrix of columns is not made.
+
+Some gradients of inputs go by columns of a few channels at a time: ``input_columns``.
+"""
 
 from functools import lru_cache
 from typing import Any
