@@ -3,6 +3,7 @@
     python -m benchmarks.speed                 measures, twenty minutes; writes speed.json, speed.md
     python -m benchmarks.speed --only steps    a part of it, and the others as they are
     python -m benchmarks.speed --only          nothing but speed.md, from speed.json
+    python -m benchmarks.speed --folder DIR    the two files of another machine
 
 What is measured is what ``compare``, ``steps`` and ``memory`` measure, at one thread and at two,
 each in a process of its own.
@@ -41,9 +42,10 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=HERE, help="where the two files are")
     options = parser.parse_args()
     record = options.folder / "speed.json"
-    if options.only:
+    for name in options.only:
+        # One after the other: what was measured is there if a later one is stopped.
         kept = json.loads(record.read_text()) if record.exists() else {}
-        record.write_text(json.dumps(_short({**kept, **measure(options.only)})) + "\n")
+        record.write_text(json.dumps(_short({**kept, **measure(name)})) + "\n")
     numbers = json.loads(record.read_text()) if record.exists() else {}
     missing = [name for name in MEASUREMENTS if name not in numbers]
     if missing:
@@ -53,18 +55,17 @@ def main() -> int:
     return 0
 
 
-def measure(names: list[str]) -> dict[str, Any]:
+def measure(name: str) -> dict[str, Any]:
     from fastscratch.dispatch.machine import processor_name
     from fastscratch.kernels import cython_ext
 
     numbers: dict[str, Any] = {"processor": processor_name(), "level": cython_ext.level or "none"}
+    module, *arguments = MEASUREMENTS[name]
     with tempfile.TemporaryDirectory() as folder:
-        for name in names:
-            module, *arguments = MEASUREMENTS[name]
-            target = Path(folder, "rows.json")
-            command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
-            subprocess.run([*command, "--json", str(target)], check=True, cwd=HERE.parent)
-            numbers[name] = json.loads(target.read_text())
+        target = Path(folder, "rows.json")
+        command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+        subprocess.run([*command, "--json", str(target)], check=True, cwd=HERE.parent)
+        numbers[name] = json.loads(target.read_text())
     return numbers
 
 

@@ -37,9 +37,10 @@ def test_losses_are_printed_like_wins():
     assert "| conv2d_forward | 0.5x (1 of 1) | n/a | 4.0x (0 of 1) |" in summary
 
 
-def test_the_page_of_speeds_shows_what_the_numbers_say():
-    numbers = json.loads((ROOT / "benchmarks/speed.json").read_text())
-    written = (ROOT / "benchmarks/speed.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("folder", [".", "avx2"])
+def test_the_page_of_speeds_shows_what_the_numbers_say(folder):
+    numbers = json.loads((ROOT / "benchmarks" / folder / "speed.json").read_text())
+    written = (ROOT / "benchmarks" / folder / "speed.md").read_text(encoding="utf-8")
     assert speed.report(numbers) == written
 
 
