@@ -1,6 +1,7 @@
 """What all tests share: the backends to try, a clean process for a piece of code, determinism."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,9 @@ def pytest_configure():
     # Not a fixture: the examples in docstrings stand outside this folder.
     os.environ["FASTSCRATCH_CACHE"] = str(Path(_own_folders.name, "cache"))
     os.environ["XDG_CONFIG_HOME"] = str(Path(_own_folders.name, "config"))
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in a shell's background job; tests and what they start wait for a Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure():
