@@ -27,10 +27,10 @@ from input_gradient cimport (
     shift_and_add,
 )
 from input_columns cimport (
-    COLUMNS_OF_JOB, MOST_PARTS, InputColumns, columns_pay, scatter_columns,
+    LARGEST_COLUMNS, MOST_PARTS, InputColumns, columns_pay, parts_of, scatter_columns,
 )
 from phases cimport Phase, phase_of, reaches_all
-from tile cimport lanes_of, real
+from tile cimport real
 from weight_gradient cimport (
     WeightGradient, accumulate, clear_gradient_tables, finish_panel, fill_gradient_tables,
     plan_gradient,
@@ -277,17 +277,17 @@ cdef bint backward_input_by_columns(
     cdef Correlation[MOST_PARTS] product
     cdef Correlation* p
     cdef Py_ssize_t taps = w.KH * w.KW, windows = w.OH * w.OW, parts, i, first, job, jobs = 0
-    cdef Py_ssize_t panels = 0, workspace = 0, buffer = 0
+    cdef Py_ssize_t panels = 0, workspace = 0, buffer = 0, image_size
     columns.C, columns.H, columns.W, columns.OH, columns.OW = w.C, w.H, w.W, w.OH, w.OW
     columns.KH, columns.KW = w.KH, w.KW
     columns.stride_h, columns.stride_w = w.stride_h, w.stride_w
     columns.dilation_h, columns.dilation_w = w.dilation_h, w.dilation_w
     columns.top, columns.left = w.top, w.left
-    if taps * windows == 0 or not columns_pay(&columns, w.OC, lanes_of(sizeof(real)), few):
+    if taps * windows == 0:
         return False
-    parts = ceil_div(w.C * taps * windows * sizeof(real), COLUMNS_OF_JOB)
-    parts = max(parts, ceil_div(num_threads, w.N * w.G))
-    parts = min(parts, min(w.C, MOST_PARTS))
+    parts = parts_of(&columns, w.N * w.G, sizeof(real))
+    if not columns_pay(&columns, w.OC, parts, sizeof(real), few):
+        return False
     for i in range(parts):
         first = part_start(i, parts, w.C)
         p = product + i
@@ -302,10 +302,13 @@ cdef bint backward_input_by_columns(
         p.out_col, p.out_row, p.out_plane, p.out_image = 1, w.OW, windows, p.OC * windows
         plan_correlation(p, sizeof(real), 1)
         p.groups, p.group_blocks = 1, w.G
+        image_size = p.out_image * sizeof(real)
+        p.images = max(1, min(p.images, LARGEST_COLUMNS // image_size))
+        p.image_blocks = ceil_div(p.N, p.images)
         jobs = max(jobs, p.G * p.image_blocks)
         panels = max(panels, p.G * p.panels)
         workspace = max(workspace, p.workspace_size)
-        buffer = max(buffer, aligned(p.images * p.out_image * sizeof(real)))
+        buffer = max(buffer, aligned(p.images * image_size))
     cdef int workers = <int> max(1, min(num_threads, jobs * parts))
     memory = Scratch(shared_size(product, parts) + workers * (workspace + buffer))
     share_memory(product, parts, <char*> <uintptr_t> memory.address, workspace + buffer, dx)

@@ -365,7 +365,9 @@ TILE_INLINE void X(sum_narrow)(const int is_short, const int at_once, const int 
         for (ptrdiff_t kw = 0; kw < kernel_w; kw++)
             inside[at++] = X(narrow_lanes)((j < last ? j : last) + kw * dilation_w - left, width, cols);
     for (ptrdiff_t c = 0; c < planes; c++) {
-        const ptrdiff_t spill = filters == 1 && c < planes - 1 ? rows : rows - (LANES + cols - 1) / cols;
+        /* What the last row writes on is in the next plane, if that is large enough. */
+        const int is_followed = filters == 1 && c < planes - 1 && (rows + 1) * cols >= LANES;
+        const ptrdiff_t spill = is_followed ? rows : rows - (LANES + cols - 1) / cols;
         for (ptrdiff_t r = 0; r < rows; r += at_once) {
             if (r > rows - at_once)
                 r = rows - at_once;

@@ -13,12 +13,13 @@ from libc.string cimport memset
 
 from geometry cimport ceil_div, end_inside, first_inside
 from phases cimport Phase, phase_of
-from tile cimport TILE_ROWS, real
+from tile cimport TILE_ROWS, lanes_of, real
 
 cdef enum:
     COLUMNS_OF_JOB = 192 << 10  # bytes, about
-    LARGEST_COLUMNS = 1 << 20  # of a channel, in elements
-    MOST_PARTS = 16
+    LARGEST_COLUMNS = 2 << 20  # bytes of a job, at most
+    MOST_PARTS = 16  # that the channels of a group are cut into
+    ENOUGH_COLUMNS = 8  # jobs
     LEAST_COLUMNS = 4 * TILE_ROWS  # of a pixel, that make it a product
 
 
@@ -46,8 +47,18 @@ cdef inline Axis axis_of(
     return axis
 
 
+cdef inline Py_ssize_t parts_of(
+    const InputColumns* p, Py_ssize_t images, Py_ssize_t itemsize
+) noexcept nogil:
+    """Parts of the channels, from the shape alone: a product each, so that all sum alike."""
+    cdef Py_ssize_t taps = p.KH * p.KW
+    cdef Py_ssize_t parts = ceil_div(p.C * taps * p.OH * p.OW * itemsize, COLUMNS_OF_JOB)
+    parts = max(parts, ceil_div(ENOUGH_COLUMNS, images))
+    return max(1, min(parts, min(p.C // ceil_div(LEAST_COLUMNS, taps), MOST_PARTS)))
+
+
 cdef inline bint columns_pay(
-    const InputColumns* p, Py_ssize_t OC, Py_ssize_t lanes, bint is_few
+    const InputColumns* p, Py_ssize_t OC, Py_ssize_t parts, Py_ssize_t itemsize, bint is_few
 ) noexcept nogil:
     """Whether this is the way, rather than input_gradient.pxd if `is_few`, or correlate.pxd.
 
@@ -55,9 +66,11 @@ cdef inline bint columns_pay(
     1.02 times as long as the best of both, in the geometric mean, where the other way alone took
     1.3 (few channels) and 1.12 times as long. 16x16 patches of stride 16 take a 25th.
     """
-    cdef Py_ssize_t taps = p.KH * p.KW, windows = p.OH * p.OW, filled
+    cdef Py_ssize_t taps = p.KH * p.KW, windows = p.OH * p.OW, filled, lanes = lanes_of(itemsize)
     cdef Axis rows, cols
-    if p.C * taps < LEAST_COLUMNS or taps * windows > LARGEST_COLUMNS:
+    if p.C * taps < LEAST_COLUMNS:
+        return False
+    if ceil_div(p.C, parts) * taps * windows * itemsize > LARGEST_COLUMNS:
         return False
     if taps == 1 and p.stride_h == 1 and p.stride_w == 1:
         return False  # dx is the columns
@@ -82,7 +95,11 @@ cdef inline void scatter_columns(
     cdef real* to
     cdef const real* at
     memset(dx, 0, p.H * p.W * sizeof(real))
-    if p.KW > p.OW and p.top <= 0 and p.left <= 0:
+    if (
+        p.KW > p.OW and p.top <= 0 and p.left <= 0
+        and (p.OH - 1) * p.stride_h + (p.KH - 1) * p.dilation_h - p.top < p.H
+        and (p.OW - 1) * p.stride_w + (p.KW - 1) * p.dilation_w - p.left < p.W
+    ):
         # Few windows, none of which overhangs: along their rows.
         for oh in range(p.OH):
             for ow in range(p.OW):

@@ -210,7 +210,9 @@ def _fetch(
 def _add(made: Array, start: int, dx: Array, target: int, e: Extents) -> None:
     """One plane of dx: zero, then the columns of each tap in their places."""
     fill_line(dx, target, e.H * e.W, 0)
-    if e.KW > e.OW and e.top <= 0 and e.left <= 0:
+    below = (e.OH - 1) * e.stride_h + (e.KH - 1) * e.dilation_h - e.top
+    right = (e.OW - 1) * e.stride_w + (e.KW - 1) * e.dilation_w - e.left
+    if e.KW > e.OW and e.top <= 0 and e.left <= 0 and below < e.H and right < e.W:
         # Few windows, none of which overhangs: along their rows.
         for window in range(e.OH * e.OW):
             row, column = window // e.OW * e.stride_h - e.top, window % e.OW * e.stride_w - e.left
