@@ -2,15 +2,21 @@
 
 A tile of m x m outputs is part of a product of polynomials, in two dimensions. It is known from the
 product's values at (m+2) x (m+2) points, one of them infinity on either axis, and the values of a
-product are products of values: for m = 2, 16 multiplications in place of 36, for m = 4, 36 in place
-of 144. For each point that is one matrix product over the channels.
+product are products of values. For each point that is one matrix product over the channels.
 
     forward          y  = A^T [ sum over c of (G w G^T) * (B^T x B) ] A
     backward input   the same, of dout with the flipped weights
     backward weight  dw = G^T [ sum over tiles of (A dout A^T) * (B^T x B) ] G
 
-Lavin and Gray, "Fast algorithms for convolutional neural networks" (2015). The transforms of a tile
-are in winograd.h, tiles and what moves them in winograd.pxd, the correlation of the first two in
+Three algorithms differ in their tiles and points:
+
+    winograd2  2x2 outputs from 16 multiplications, 4 for each where the plain sum has 9
+    gauss4     4x4 outputs from 46, 2.9 for each: two of the points are i and -i
+    winograd4  4x4 outputs from 36, 2.25 for each, of which digits are lost
+
+Lavin and Gray, "Fast algorithms for convolutional neural networks" (2015); Meng and Brothers,
+"Efficient Winograd convolution via integer arithmetic" (2019). The transforms of a tile are in
+winograd.h, tiles and what moves them in winograd.pxd, the correlation of the first two in
 winograd_correlation.pxd and the third in winograd_gradient.pxd. Vectors run over channels.
 """
 
@@ -20,6 +26,7 @@ from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
 from tile cimport real
+from winograd cimport F2, F4, F4_EXACT
 from winograd_correlation cimport (
     Correlation, correlate, fill_tables, kernel_jobs, plan_correlation, transform_kernels,
 )
@@ -63,13 +70,13 @@ cdef void run_correlation(Correlation* p, real* out, int num_threads):
 
 
 cdef void correlation(
-    int m, cnp.ndarray x, cnp.ndarray weight, const real* bias, cnp.ndarray y, tuple padding,
+    int points, cnp.ndarray x, cnp.ndarray weight, const real* bias, cnp.ndarray y, tuple padding,
     bint flipped, int num_threads,
 ):
     cdef Correlation p
     if y.size == 0:
         return
-    p.m = m
+    p.points = points
     p.N, p.C, p.OC, p.OH, p.OW = x.shape[0], x.shape[1], y.shape[1], y.shape[2], y.shape[3]
     p.weight, p.bias, p.flipped = weight.data, bias, flipped
     p.source.data, p.source.C, p.source.H, p.source.W = x.data, p.C, x.shape[2], x.shape[3]
@@ -81,10 +88,10 @@ cdef void correlation(
 
 
 cdef void backward_weight(
-    int m, cnp.ndarray dout, cnp.ndarray x, real* dw, real* db, tuple padding, int num_threads,
+    int points, cnp.ndarray dout, cnp.ndarray x, real* dw, real* db, tuple padding, int num_threads,
 ):
     cdef Gradient p
-    p.m = m
+    p.points = points
     p.N, p.C, p.OC, p.OH, p.OW = x.shape[0], x.shape[1], dout.shape[1], dout.shape[2], dout.shape[3]
     if p.N == 0:
         memset(dw, 0, p.OC * p.C * 9 * sizeof(real))
@@ -128,9 +135,9 @@ def winograd2_forward(
 ):
     """y = bias + A^T [sum over c of (G weight G^T) * (B^T x B)] A, for each 2x2 tile of y."""
     if x.descr.type_num == cnp.NPY_FLOAT32:
-        correlation(2, x, weight, <const float*> bias.data, y, padding, False, num_threads)
+        correlation(F2, x, weight, <const float*> bias.data, y, padding, False, num_threads)
     else:
-        correlation(2, x, weight, <const double*> bias.data, y, padding, False, num_threads)
+        correlation(F2, x, weight, <const double*> bias.data, y, padding, False, num_threads)
 
 
 def winograd2_backward_input(
@@ -139,9 +146,9 @@ def winograd2_backward_input(
 ):
     """dx = A^T [sum over oc of (G flipped weight G^T) * (B^T dout B)] A, for each 2x2 tile."""
     if dx.descr.type_num == cnp.NPY_FLOAT32:
-        correlation(2, dout, weight, <const float*> NULL, dx, padding, True, num_threads)
+        correlation(F2, dout, weight, <const float*> NULL, dx, padding, True, num_threads)
     else:
-        correlation(2, dout, weight, <const double*> NULL, dx, padding, True, num_threads)
+        correlation(F2, dout, weight, <const double*> NULL, dx, padding, True, num_threads)
 
 
 def winograd2_backward_weight(
@@ -150,9 +157,9 @@ def winograd2_backward_weight(
 ):
     """dw = G^T [sum over 2x2 tiles of dout of (A dout A^T) * (B^T x B)] G; db too."""
     if x.descr.type_num == cnp.NPY_FLOAT32:
-        backward_weight(2, dout, x, <float*> dw.data, <float*> db.data, padding, num_threads)
+        backward_weight(F2, dout, x, <float*> dw.data, <float*> db.data, padding, num_threads)
     else:
-        backward_weight(2, dout, x, <double*> dw.data, <double*> db.data, padding, num_threads)
+        backward_weight(F2, dout, x, <double*> dw.data, <double*> db.data, padding, num_threads)
 
 
 def winograd4_forward(
@@ -161,9 +168,9 @@ def winograd4_forward(
 ):
     """y = bias + A^T [sum over c of (G weight G^T) * (B^T x B)] A, for each 4x4 tile of y."""
     if x.descr.type_num == cnp.NPY_FLOAT32:
-        correlation(4, x, weight, <const float*> bias.data, y, padding, False, num_threads)
+        correlation(F4, x, weight, <const float*> bias.data, y, padding, False, num_threads)
     else:
-        correlation(4, x, weight, <const double*> bias.data, y, padding, False, num_threads)
+        correlation(F4, x, weight, <const double*> bias.data, y, padding, False, num_threads)
 
 
 def winograd4_backward_input(
@@ -172,9 +179,9 @@ def winograd4_backward_input(
 ):
     """dx = A^T [sum over oc of (G flipped weight G^T) * (B^T dout B)] A, for each 4x4 tile."""
     if dx.descr.type_num == cnp.NPY_FLOAT32:
-        correlation(4, dout, weight, <const float*> NULL, dx, padding, True, num_threads)
+        correlation(F4, dout, weight, <const float*> NULL, dx, padding, True, num_threads)
     else:
-        correlation(4, dout, weight, <const double*> NULL, dx, padding, True, num_threads)
+        correlation(F4, dout, weight, <const double*> NULL, dx, padding, True, num_threads)
 
 
 def winograd4_backward_weight(
@@ -183,6 +190,43 @@ def winograd4_backward_weight(
 ):
     """dw = G^T [sum over 4x4 tiles of dout of (A dout A^T) * (B^T x B)] G; db too."""
     if x.descr.type_num == cnp.NPY_FLOAT32:
-        backward_weight(4, dout, x, <float*> dw.data, <float*> db.data, padding, num_threads)
+        backward_weight(F4, dout, x, <float*> dw.data, <float*> db.data, padding, num_threads)
     else:
-        backward_weight(4, dout, x, <double*> dw.data, <double*> db.data, padding, num_threads)
+        backward_weight(F4, dout, x, <double*> dw.data, <double*> db.data, padding, num_threads)
+
+
+def gauss4_forward(
+    cnp.ndarray x, cnp.ndarray weight, cnp.ndarray bias, cnp.ndarray y,
+    tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
+):
+    """y = bias + A^T [sum over c of (G weight G^T) * (B^T x B)] A, for each 4x4 tile of y."""
+    if x.descr.type_num == cnp.NPY_FLOAT32:
+        correlation(F4_EXACT, x, weight, <const float*> bias.data, y, padding, False, num_threads)
+    else:
+        correlation(F4_EXACT, x, weight, <const double*> bias.data, y, padding, False, num_threads)
+
+
+def gauss4_backward_input(
+    cnp.ndarray dout, cnp.ndarray weight, cnp.ndarray dx,
+    tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
+):
+    """dx = A^T [sum over oc of (G flipped weight G^T) * (B^T dout B)] A, for each 4x4 tile."""
+    if dx.descr.type_num == cnp.NPY_FLOAT32:
+        correlation(F4_EXACT, dout, weight, <const float*> NULL, dx, padding, True, num_threads)
+    else:
+        correlation(F4_EXACT, dout, weight, <const double*> NULL, dx, padding, True, num_threads)
+
+
+def gauss4_backward_weight(
+    cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dw, cnp.ndarray db,
+    tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
+):
+    """dw = G^T [sum over 4x4 tiles of dout of (A dout A^T) * (B^T x B)] G; db too."""
+    if x.descr.type_num == cnp.NPY_FLOAT32:
+        backward_weight(
+            F4_EXACT, dout, x, <float*> dw.data, <float*> db.data, padding, num_threads
+        )
+    else:
+        backward_weight(
+            F4_EXACT, dout, x, <double*> dw.data, <double*> db.data, padding, num_threads
+        )

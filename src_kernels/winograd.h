@@ -1,9 +1,9 @@
 /* The transforms of Winograd's convolution F(m x m, 3x3), as programs on vectors of channels.
 
-   C, as Cython has no vector types. `n` is m + 2,
-   the extent of a tile of the image and the number of points; both transforms of an axis are applied
-   to the columns first and to the rows of what comes out. m is a constant wherever it is used, so that
-   every loop here is unrolled.
+   C, as Cython has no vector types. An algorithm is known by its number of points: 16 for F(2x2), 36 and 46
+   for F(4x4). Each axis has n = m + 2 values, the extent of a tile of the image; to the points, both axes are
+   transformed, and what comes out is spread to the points. The number of points is a constant wherever it is
+   used, so that every loop here is unrolled.
 
    This file includes itself twice, once per dtype, with REAL set: X(name) is name_f32 or name_f64. */
 
@@ -14,7 +14,21 @@
 
 /* Channels that are transformed together: one cache line of them, whatever the width of a vector. */
 #define SLICE_BYTES 64
-#define MOST_POINTS 6
+
+#define F2 16
+#define F4 36
+#define F4_EXACT 46
+#define VALUES(points) ((points) == F2 ? 4 : 6)
+#define OUTPUTS_OF(points) (VALUES(points) - 2)
+#define MOST_VALUES 6
+
+/* Which of the three factors of a sum of products is transformed. */
+enum { IMAGE, WEIGHTS, OUTPUTS };
+
+/* Where F4_EXACT has the complex value of an axis, and which four are real. */
+#define RE 3
+#define IM 4
+#define REAL_VALUE(k) ((k) < 3 ? (k) : 5)
 
 #define REAL float
 #define LANES LANES_F32
@@ -38,23 +52,38 @@
 
 /* F(2x2): the points 0, 1, -1 and infinity. Integers stay exact: sums are halved, not their terms.
 
-   F(4x4): 0, A, -A, B, -B and infinity, where A and B are near 1 and their powers are exact. The error is
-   a quarter of that of the customary 1 and 2, whose fourth powers lie far apart. Two points +-p share
-   the work: a polynomial's even part is the same at both, its odd part the opposite. */
+   F(4x4) with 36 points: 0, A, -A, B, -B and infinity, where A and B are near 1 and their powers are exact.
+   The error is a quarter of that of the customary 1 and 2, whose fourth powers lie far apart. Two points +-p
+   share the work: a polynomial's even part is the same at both, its odd part the opposite.
+
+   F(4x4) with 46 points: 0, 1, -1, infinity and the pair i and -i, as Meng and Brothers have it ("Efficient
+   Winograd convolution via integer arithmetic", 2019). Values at i and -i are conjugate, so that one complex
+   value stands for both; a product of two of them takes three multiplications. There are no factors but
+   halves and quarters of weights: integers stay exact, and the error is about that of F(2x2). */
 #define A ((REAL)0.625)
 #define B ((REAL)1.5)
 #define A2 (A * A)
 #define B2 (B * B)
 
-/* B^T d: what is multiplied, at each point, from n neighbours of the image. The row of a point is the
-   product of (x - q) over the other points q; that of infinity, over all of them. */
-TILE_INLINE void X(at_points)(const int m, const X(vec) *d, X(vec) *v)
+/* B^T d: an axis' values of n neighbours of the image. The row of a point is the product of (x - q) over the
+   other points q; that of infinity, over all of them. */
+TILE_INLINE void X(image_values)(const int points, const X(vec) *d, X(vec) *v)
 {
-    if (m == 2) {
+    if (points == F2) {
         v[0] = d[0] - d[2];
         v[1] = d[1] + d[2];
         v[2] = d[2] - d[1];
         v[3] = d[1] - d[3];
+        return;
+    }
+    if (points == F4_EXACT) {
+        const X(vec) even = d[2] + d[4], odd = d[1] + d[3];
+        v[0] = d[0] - d[4];
+        v[1] = even + odd;
+        v[2] = even - odd;
+        v[RE] = d[4] - d[2];
+        v[IM] = d[1] - d[3];
+        v[5] = d[5] - d[1];
         return;
     }
     const X(vec) even_a = d[4] - B2 * d[2], odd_a = A * (d[3] - B2 * d[1]);
@@ -68,14 +97,23 @@ TILE_INLINE void X(at_points)(const int m, const X(vec) *d, X(vec) *v)
 }
 
 /* G g: the three weights of an axis as a polynomial's values, over the product of (p - q). */
-TILE_INLINE void X(weights_at_points)(const int m, const X(vec) *g, X(vec) *u)
+TILE_INLINE void X(weights_values)(const int points, const X(vec) *g, X(vec) *u)
 {
-    if (m == 2) {
-        const X(vec) outer = g[0] + g[2];
+    const X(vec) outer = g[0] + g[2];
+    if (points == F2) {
         u[0] = g[0];
         u[1] = (REAL)0.5 * (outer + g[1]);
         u[2] = (REAL)0.5 * (outer - g[1]);
         u[3] = g[2];
+        return;
+    }
+    if (points == F4_EXACT) {
+        u[0] = g[0];
+        u[1] = (REAL)0.25 * (outer + g[1]);
+        u[2] = (REAL)0.25 * (outer - g[1]);
+        u[RE] = (REAL)0.5 * (g[0] - g[2]);
+        u[IM] = (REAL)0.5 * g[1];
+        u[5] = g[2];
         return;
     }
     const REAL at_a = 1 / (2 * A2 * (A2 - B2)), at_b = 1 / (2 * B2 * (B2 - A2));
@@ -89,50 +127,72 @@ TILE_INLINE void X(weights_at_points)(const int m, const X(vec) *g, X(vec) *u)
     u[5] = g[2];
 }
 
-/* A^T p: m outputs from the products at the points. */
-TILE_INLINE void X(outputs_of_points)(const int m, const X(vec) *p, X(vec) *y)
+/* A^T p: m outputs from an axis' values of the products. */
+TILE_INLINE void X(outputs_of_values)(const int points, const X(vec) *p, X(vec) *y)
 {
-    if (m == 2) {
+    if (points == F2) {
         y[0] = (p[0] + p[1]) + p[2];
         y[1] = (p[1] - p[2]) - p[3];
         return;
     }
-    const X(vec) even_a = p[1] + p[2], odd_a = A * (p[1] - p[2]);
-    const X(vec) even_b = p[3] + p[4], odd_b = B * (p[3] - p[4]);
-    y[0] = p[0] + even_a + even_b;
+    const X(vec) even = p[1] + p[2], odd = p[1] - p[2];
+    if (points == F4_EXACT) {
+        y[0] = p[0] + (even + p[RE]);
+        y[1] = odd + p[IM];
+        y[2] = even - p[RE];
+        y[3] = (odd - p[IM]) + p[5];
+        return;
+    }
+    const X(vec) odd_a = A * odd, even_b = p[3] + p[4], odd_b = B * (p[3] - p[4]);
+    y[0] = p[0] + even + even_b;
     y[1] = odd_a + odd_b;
-    y[2] = A2 * even_a + B2 * even_b;
+    y[2] = A2 * even + B2 * even_b;
     y[3] = A2 * odd_a + B2 * odd_b + p[5];
 }
 
-/* A dy: the way back of outputs_of_points. */
-TILE_INLINE void X(outputs_at_points)(const int m, const X(vec) *dy, X(vec) *d)
+/* A dy: the way back of outputs_of_values. */
+TILE_INLINE void X(outputs_values)(const int points, const X(vec) *dy, X(vec) *d)
 {
-    if (m == 2) {
+    if (points == F2) {
         d[0] = dy[0];
         d[1] = dy[0] + dy[1];
         d[2] = dy[0] - dy[1];
         d[3] = -dy[1];
         return;
     }
+    d[0] = dy[0];
+    d[5] = dy[3];
+    if (points == F4_EXACT) {
+        const X(vec) even = dy[0] + dy[2], odd = dy[1] + dy[3];
+        d[1] = even + odd;
+        d[2] = even - odd;
+        d[RE] = dy[0] - dy[2];
+        d[IM] = dy[1] - dy[3];
+        return;
+    }
     const X(vec) even_a = dy[0] + A2 * dy[2], odd_a = A * (dy[1] + A2 * dy[3]);
     const X(vec) even_b = dy[0] + B2 * dy[2], odd_b = B * (dy[1] + B2 * dy[3]);
-    d[0] = dy[0];
     d[1] = even_a + odd_a;
     d[2] = even_a - odd_a;
     d[3] = even_b + odd_b;
     d[4] = even_b - odd_b;
-    d[5] = dy[3];
 }
 
-/* G^T s: the way back of weights_at_points. */
-TILE_INLINE void X(weights_of_points)(const int m, const X(vec) *s, X(vec) *g)
+/* G^T s: the way back of weights_values. */
+TILE_INLINE void X(weights_of_values)(const int points, const X(vec) *s, X(vec) *g)
 {
-    if (m == 2) {
+    if (points == F2) {
         const X(vec) sum = (REAL)0.5 * (s[1] + s[2]);
         g[0] = s[0] + sum;
         g[1] = (REAL)0.5 * (s[1] - s[2]);
         g[2] = sum + s[3];
+        return;
+    }
+    if (points == F4_EXACT) {
+        const X(vec) sum = (REAL)0.25 * (s[1] + s[2]), re = (REAL)0.5 * s[RE];
+        g[0] = s[0] + (sum + re);
+        g[1] = (REAL)0.25 * (s[1] - s[2]) + (REAL)0.5 * s[IM];
+        g[2] = (sum - re) + s[5];
         return;
     }
     const REAL at_a = 1 / (2 * A2 * (A2 - B2)), at_b = 1 / (2 * B2 * (B2 - A2));
@@ -143,6 +203,132 @@ TILE_INLINE void X(weights_of_points)(const int m, const X(vec) *s, X(vec) *g)
     g[2] = A2 * even_a + B2 * even_b + s[5];
 }
 
+TILE_INLINE void X(values)(const int points, const int factor, const X(vec) *from, X(vec) *to)
+{
+    if (factor == IMAGE)
+        X(image_values)(points, from, to);
+    else if (factor == WEIGHTS)
+        X(weights_values)(points, from, to);
+    else
+        X(outputs_values)(points, from, to);
+}
+
+TILE_INLINE void X(of_values)(const int points, const int factor, const X(vec) *from, X(vec) *to)
+{
+    if (factor == WEIGHTS)
+        X(weights_of_values)(points, from, to);
+    else
+        X(outputs_of_values)(points, from, to);
+}
+
+/* Three points of a complex value: of an image z and weights w, z times the conjugate of w is
+   (p0 + p1) + (p0 - p2)i with p0 = (re z + im z) re w, p1 = im z (im w - re w), p2 = re z (re w + im w). */
+TILE_INLINE void X(spread)(const int factor, const X(vec) re, const X(vec) im, REAL *target, ptrdiff_t point)
+{
+    X(store)(target, factor == WEIGHTS ? re : re + im);
+    X(store)(target + point, factor == IMAGE ? im : factor == WEIGHTS ? im - re : re);
+    X(store)(target + 2 * point, factor == IMAGE ? re : factor == WEIGHTS ? re + im : -im);
+}
+
+/* The way back of `spread`, for weights and outputs. */
+TILE_INLINE void X(gather)(const int factor, const REAL *source, ptrdiff_t point, X(vec) *re, X(vec) *im)
+{
+    const X(vec) p0 = X(load)(source), p1 = X(load)(source + point), p2 = X(load)(source + 2 * point);
+    *re = factor == WEIGHTS ? (p0 - p1) + p2 : p0 + p1;
+    *im = factor == WEIGHTS ? p1 + p2 : p0 - p2;
+}
+
+/* The second axis, from the first's values of some columns, and to the points.
+
+   Where an axis has a complex value, a real one of the other axis leaves it as it is. Two complex ones have
+   four parts, with a root of -1 for each axis. Where both roots are the same, and where one is the
+   negative of the other, that is a complex value again: these two tell as much as the four parts. */
+TILE_INLINE void X(store_points)(const int points, const int factor, X(vec) (*column)[MOST_VALUES],
+                                 const int columns, REAL *target, ptrdiff_t point)
+{
+    const int n = VALUES(points);
+    X(vec) line[MOST_VALUES], row[MOST_VALUES][MOST_VALUES];
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        UNROLL
+        for (int j = 0; j < columns; j++)
+            line[j] = column[j][i];
+        X(values)(points, factor, line, row[i]);
+        if (points != F4_EXACT) {
+            UNROLL
+            for (int j = 0; j < n; j++)
+                X(store)(target + (i * n + j) * point, row[i][j]);
+        }
+        else if (i != RE && i != IM) {
+            UNROLL
+            for (int k = 0; k < 4; k++)
+                X(store)(target + k * point, row[i][REAL_VALUE(k)]);
+            X(spread)(factor, row[i][RE], row[i][IM], target + 4 * point, point);
+            target += 7 * point;
+        }
+    }
+    if (points != F4_EXACT)
+        return;
+    UNROLL
+    for (int k = 0; k < 4; k++)
+        X(spread)(factor, row[RE][REAL_VALUE(k)], row[IM][REAL_VALUE(k)], target + 3 * k * point, point);
+    const REAL scale = factor == WEIGHTS ? (REAL)0.5 : (REAL)1;
+    target += 12 * point;
+    X(spread)(factor, scale * (row[RE][RE] - row[IM][IM]), scale * (row[IM][RE] + row[RE][IM]),
+              target, point);
+    X(spread)(factor, scale * (row[RE][RE] + row[IM][IM]), scale * (row[IM][RE] - row[RE][IM]),
+              target + 3 * point, point);
+}
+
+/* The way back: m x m outputs, or 3x3 weights, as [column][row]. */
+TILE_INLINE void X(load_points)(const int points, const int factor, const REAL *source, ptrdiff_t point,
+                                X(vec) (*result)[MOST_VALUES])
+{
+    const int n = VALUES(points), extent = factor == WEIGHTS ? 3 : OUTPUTS_OF(points);
+    X(vec) row[MOST_VALUES][MOST_VALUES], line[MOST_VALUES], column[MOST_VALUES][MOST_VALUES];
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        if (points != F4_EXACT) {
+            UNROLL
+            for (int j = 0; j < n; j++)
+                row[i][j] = X(load)(source + (i * n + j) * point);
+        }
+        else if (i != RE && i != IM) {
+            UNROLL
+            for (int k = 0; k < 4; k++)
+                row[i][REAL_VALUE(k)] = X(load)(source + k * point);
+            X(gather)(factor, source + 4 * point, point, &row[i][RE], &row[i][IM]);
+            source += 7 * point;
+        }
+        else
+            continue;
+        X(of_values)(points, factor, row[i], column[i]);
+    }
+    if (points == F4_EXACT) {
+        UNROLL
+        for (int k = 0; k < 4; k++)
+            X(gather)(factor, source + 3 * k * point, point,
+                      &row[RE][REAL_VALUE(k)], &row[IM][REAL_VALUE(k)]);
+        const REAL scale = factor == WEIGHTS ? (REAL)0.5 : (REAL)1;
+        X(vec) same_re, same_im, other_re, other_im;
+        X(gather)(factor, source + 12 * point, point, &same_re, &same_im);
+        X(gather)(factor, source + 15 * point, point, &other_re, &other_im);
+        row[RE][RE] = scale * (same_re + other_re);
+        row[RE][IM] = scale * (same_im - other_im);
+        row[IM][RE] = scale * (same_im + other_im);
+        row[IM][IM] = scale * (other_re - same_re);
+        X(of_values)(points, factor, row[RE], column[RE]);
+        X(of_values)(points, factor, row[IM], column[IM]);
+    }
+    UNROLL
+    for (int j = 0; j < extent; j++) {
+        UNROLL
+        for (int i = 0; i < n; i++)
+            line[i] = column[i][j];
+        X(of_values)(points, factor, line, result[j]);
+    }
+}
+
 #undef A
 #undef B
 #undef A2
@@ -151,20 +337,20 @@ TILE_INLINE void X(weights_of_points)(const int m, const X(vec) *s, X(vec) *g)
 /* v[point][tile] of a row of `count` tiles, for one slice of channels, from an image [row][col][slice].
 
    Neighbouring tiles share two columns: their first transform is done once. */
-TILE_INLINE void X(tiles_at_points_body)(const int m, const REAL *image, ptrdiff_t image_row, REAL *v,
+TILE_INLINE void X(tiles_at_points_body)(const int points, const REAL *image, ptrdiff_t image_row, REAL *v,
                                          ptrdiff_t v_point, ptrdiff_t v_tile, ptrdiff_t count)
 {
-    const int n = m + 2, slice = SLICE_BYTES / sizeof(REAL);
+    const int n = VALUES(points), m = OUTPUTS_OF(points), slice = SLICE_BYTES / sizeof(REAL);
     for (int part = 0; part < slice; part += LANES) {
         const REAL *source = image + part;
         REAL *target = v + part;
-        X(vec) column[MOST_POINTS][MOST_POINTS], d[MOST_POINTS], points[MOST_POINTS];
+        X(vec) column[MOST_VALUES][MOST_VALUES], d[MOST_VALUES];
         UNROLL
         for (int j = 0; j < 2; j++) {
             UNROLL
             for (int i = 0; i < n; i++)
                 d[i] = X(load)(source + i * image_row + j * slice);
-            X(at_points)(m, d, column[j]);
+            X(image_values)(points, d, column[j]);
         }
         for (ptrdiff_t t = 0; t < count; t++) {
             UNROLL
@@ -172,18 +358,9 @@ TILE_INLINE void X(tiles_at_points_body)(const int m, const REAL *image, ptrdiff
                 UNROLL
                 for (int i = 0; i < n; i++)
                     d[i] = X(load)(source + i * image_row + j * slice);
-                X(at_points)(m, d, column[j]);
+                X(image_values)(points, d, column[j]);
             }
-            UNROLL
-            for (int i = 0; i < n; i++) {
-                UNROLL
-                for (int j = 0; j < n; j++)
-                    d[j] = column[j][i];
-                X(at_points)(m, d, points);
-                UNROLL
-                for (int j = 0; j < n; j++)
-                    X(store)(target + (i * n + j) * v_point, points[j]);
-            }
+            X(store_points)(points, IMAGE, column, n, target, v_point);
             UNROLL
             for (int j = 0; j < 2; j++)
                 UNROLL
@@ -195,174 +372,142 @@ TILE_INLINE void X(tiles_at_points_body)(const int m, const REAL *image, ptrdiff
     }
 }
 
-TILE_FUNCTION void X(tiles_at_points)(int m, const REAL *image, ptrdiff_t image_row, REAL *v,
+TILE_FUNCTION void X(tiles_at_points)(int points, const REAL *image, ptrdiff_t image_row, REAL *v,
                                       ptrdiff_t v_point, ptrdiff_t v_tile, ptrdiff_t count)
 {
-    if (m == 4)
-        X(tiles_at_points_body)(4, image, image_row, v, v_point, v_tile, count);
+    if (points == F2)
+        X(tiles_at_points_body)(F2, image, image_row, v, v_point, v_tile, count);
+    else if (points == F4)
+        X(tiles_at_points_body)(F4, image, image_row, v, v_point, v_tile, count);
     else
-        X(tiles_at_points_body)(2, image, image_row, v, v_point, v_tile, count);
+        X(tiles_at_points_body)(F4_EXACT, image, image_row, v, v_point, v_tile, count);
 }
 
 /* d[point][tile] of a row of `count` tiles of m x m gradients, likewise, and behind the last point their
    sum, which is what the bias gets. */
-TILE_INLINE void X(gradients_at_points_body)(const int m, const REAL *image, ptrdiff_t image_row, REAL *d,
+TILE_INLINE void X(gradients_at_points_body)(const int points, const REAL *image, ptrdiff_t image_row, REAL *d,
                                              ptrdiff_t d_point, ptrdiff_t d_tile, ptrdiff_t count)
 {
-    const int n = m + 2, slice = SLICE_BYTES / sizeof(REAL);
+    const int m = OUTPUTS_OF(points), slice = SLICE_BYTES / sizeof(REAL);
     for (ptrdiff_t t = 0; t < count; t++)
         for (int part = 0; part < slice; part += LANES) {
             const REAL *source = image + t * m * slice + part;
             REAL *target = d + t * d_tile + part;
-            X(vec) column[MOST_POINTS][MOST_POINTS], dy[MOST_POINTS], points[MOST_POINTS];
+            X(vec) column[MOST_VALUES][MOST_VALUES], dy[MOST_VALUES], sum = {0};
             UNROLL
             for (int j = 0; j < m; j++) {
                 UNROLL
                 for (int i = 0; i < m; i++)
                     dy[i] = X(load)(source + i * image_row + j * slice);
-                X(outputs_at_points)(m, dy, column[j]);
+                X(outputs_values)(points, dy, column[j]);
             }
-            UNROLL
-            for (int i = 0; i < n; i++) {
-                UNROLL
-                for (int j = 0; j < m; j++)
-                    dy[j] = column[j][i];
-                X(outputs_at_points)(m, dy, points);
-                UNROLL
-                for (int j = 0; j < n; j++)
-                    X(store)(target + (i * n + j) * d_point, points[j]);
-            }
-            X(vec) sum = {0};
+            X(store_points)(points, OUTPUTS, column, m, target, d_point);
             UNROLL
             for (int i = 0; i < m; i++)
                 UNROLL
                 for (int j = 0; j < m; j++)
                     sum += X(load)(source + i * image_row + j * slice);
-            X(store)(target + n * n * d_point, sum);
+            X(store)(target + points * d_point, sum);
         }
 }
 
-TILE_FUNCTION void X(gradients_at_points)(int m, const REAL *image, ptrdiff_t image_row, REAL *d,
+TILE_FUNCTION void X(gradients_at_points)(int points, const REAL *image, ptrdiff_t image_row, REAL *d,
                                           ptrdiff_t d_point, ptrdiff_t d_tile, ptrdiff_t count)
 {
-    if (m == 4)
-        X(gradients_at_points_body)(4, image, image_row, d, d_point, d_tile, count);
+    if (points == F2)
+        X(gradients_at_points_body)(F2, image, image_row, d, d_point, d_tile, count);
+    else if (points == F4)
+        X(gradients_at_points_body)(F4, image, image_row, d, d_point, d_tile, count);
     else
-        X(gradients_at_points_body)(2, image, image_row, d, d_point, d_tile, count);
+        X(gradients_at_points_body)(F4_EXACT, image, image_row, d, d_point, d_tile, count);
 }
 
 /* out[pixel][panel] of a row of `count` tiles, from products [point][tile], plus bias. Only `rows` rows
    and `cols` columns are inside of the output: the last tile may overhang. */
-TILE_INLINE void X(tiles_of_points_body)(const int m, const REAL *products, ptrdiff_t point,
+TILE_INLINE void X(tiles_of_points_body)(const int points, const REAL *products, ptrdiff_t point,
                                          ptrdiff_t tile_step, const REAL *bias, REAL *out,
                                          ptrdiff_t out_row, ptrdiff_t count, ptrdiff_t rows, ptrdiff_t cols)
 {
-    const int n = m + 2, panel = 2 * LANES;
+    const int m = OUTPUTS_OF(points), panel = 2 * LANES;
     for (ptrdiff_t t = 0; t < count; t++) {
         const ptrdiff_t width = cols - t * m;
         for (int part = 0; part < panel; part += LANES) {
-            const REAL *source = products + t * tile_step + part;
             REAL *target = out + t * m * panel + part;
             const X(vec) start = X(load)(bias + part);
-            X(vec) column[MOST_POINTS][MOST_POINTS], p[MOST_POINTS], y[MOST_POINTS];
+            X(vec) y[MOST_VALUES][MOST_VALUES];
+            X(load_points)(points, OUTPUTS, products + t * tile_step + part, point, y);
             UNROLL
-            for (int j = 0; j < n; j++) {
+            for (int j = 0; j < m; j++)
                 UNROLL
-                for (int i = 0; i < n; i++)
-                    p[i] = X(load)(source + (i * n + j) * point);
-                X(outputs_of_points)(m, p, column[j]);
-            }
-            UNROLL
-            for (int i = 0; i < m; i++) {
-                UNROLL
-                for (int j = 0; j < n; j++)
-                    p[j] = column[j][i];
-                X(outputs_of_points)(m, p, y);
-                UNROLL
-                for (int j = 0; j < m; j++)
+                for (int i = 0; i < m; i++)
                     if (i < rows && j < width)
-                        X(store)(target + i * out_row + j * panel, y[j] + start);
-            }
+                        X(store)(target + i * out_row + j * panel, y[j][i] + start);
         }
     }
 }
 
-TILE_FUNCTION void X(tiles_of_points)(int m, const REAL *products, ptrdiff_t point, ptrdiff_t tile_step,
+TILE_FUNCTION void X(tiles_of_points)(int points, const REAL *products, ptrdiff_t point, ptrdiff_t tile_step,
                                       const REAL *bias, REAL *out, ptrdiff_t out_row, ptrdiff_t count,
                                       ptrdiff_t rows, ptrdiff_t cols)
 {
-    if (m == 4)
-        X(tiles_of_points_body)(4, products, point, tile_step, bias, out, out_row, count, rows, cols);
+    if (points == F2)
+        X(tiles_of_points_body)(F2, products, point, tile_step, bias, out, out_row, count, rows, cols);
+    else if (points == F4)
+        X(tiles_of_points_body)(F4, products, point, tile_step, bias, out, out_row, count, rows, cols);
     else
-        X(tiles_of_points_body)(2, products, point, tile_step, bias, out, out_row, count, rows, cols);
+        X(tiles_of_points_body)(F4_EXACT, products, point, tile_step, bias, out, out_row, count, rows, cols);
 }
 
 /* u[point] of a panel's 3x3 weights [tap][panel]. */
-TILE_INLINE void X(kernel_at_points_body)(const int m, const REAL *taps, REAL *u, ptrdiff_t point)
+TILE_INLINE void X(kernel_at_points_body)(const int points, const REAL *taps, REAL *u, ptrdiff_t point)
 {
-    const int n = m + 2, panel = 2 * LANES;
+    const int panel = 2 * LANES;
     for (int part = 0; part < panel; part += LANES) {
-        X(vec) column[3][MOST_POINTS], g[3], points[MOST_POINTS];
+        X(vec) column[3][MOST_VALUES], g[3];
         UNROLL
         for (int j = 0; j < 3; j++) {
             UNROLL
             for (int i = 0; i < 3; i++)
                 g[i] = X(load)(taps + (i * 3 + j) * panel + part);
-            X(weights_at_points)(m, g, column[j]);
+            X(weights_values)(points, g, column[j]);
         }
-        UNROLL
-        for (int i = 0; i < n; i++) {
-            UNROLL
-            for (int j = 0; j < 3; j++)
-                g[j] = column[j][i];
-            X(weights_at_points)(m, g, points);
-            UNROLL
-            for (int j = 0; j < n; j++)
-                X(store)(u + (i * n + j) * point + part, points[j]);
-        }
+        X(store_points)(points, WEIGHTS, column, 3, u + part, point);
     }
 }
 
-TILE_FUNCTION void X(kernel_at_points)(int m, const REAL *taps, REAL *u, ptrdiff_t point)
+TILE_FUNCTION void X(kernel_at_points)(int points, const REAL *taps, REAL *u, ptrdiff_t point)
 {
-    if (m == 4)
-        X(kernel_at_points_body)(4, taps, u, point);
+    if (points == F2)
+        X(kernel_at_points_body)(F2, taps, u, point);
+    else if (points == F4)
+        X(kernel_at_points_body)(F4, taps, u, point);
     else
-        X(kernel_at_points_body)(2, taps, u, point);
+        X(kernel_at_points_body)(F4_EXACT, taps, u, point);
 }
 
 /* taps[tap][panel] of the sums at the points: the way back of kernel_at_points. */
-TILE_INLINE void X(kernel_of_points_body)(const int m, const REAL *sums, ptrdiff_t point, REAL *taps)
+TILE_INLINE void X(kernel_of_points_body)(const int points, const REAL *sums, ptrdiff_t point, REAL *taps)
 {
-    const int n = m + 2, panel = 2 * LANES;
+    const int panel = 2 * LANES;
     for (int part = 0; part < panel; part += LANES) {
-        X(vec) column[MOST_POINTS][3], s[MOST_POINTS], g[3];
+        X(vec) g[3][MOST_VALUES];
+        X(load_points)(points, WEIGHTS, sums + part, point, g);
         UNROLL
-        for (int j = 0; j < n; j++) {
+        for (int j = 0; j < 3; j++)
             UNROLL
-            for (int i = 0; i < n; i++)
-                s[i] = X(load)(sums + (i * n + j) * point + part);
-            X(weights_of_points)(m, s, column[j]);
-        }
-        UNROLL
-        for (int i = 0; i < 3; i++) {
-            UNROLL
-            for (int j = 0; j < n; j++)
-                s[j] = column[j][i];
-            X(weights_of_points)(m, s, g);
-            UNROLL
-            for (int j = 0; j < 3; j++)
-                X(store)(taps + (i * 3 + j) * panel + part, g[j]);
-        }
+            for (int i = 0; i < 3; i++)
+                X(store)(taps + (i * 3 + j) * panel + part, g[j][i]);
     }
 }
 
-TILE_FUNCTION void X(kernel_of_points)(int m, const REAL *sums, ptrdiff_t point, REAL *taps)
+TILE_FUNCTION void X(kernel_of_points)(int points, const REAL *sums, ptrdiff_t point, REAL *taps)
 {
-    if (m == 4)
-        X(kernel_of_points_body)(4, sums, point, taps);
+    if (points == F2)
+        X(kernel_of_points_body)(F2, sums, point, taps);
+    else if (points == F4)
+        X(kernel_of_points_body)(F4, sums, point, taps);
     else
-        X(kernel_of_points_body)(2, sums, point, taps);
+        X(kernel_of_points_body)(F4_EXACT, sums, point, taps);
 }
 
 #undef UNROLL

@@ -8,6 +8,9 @@ from tile cimport real, transpose
 cdef extern from "winograd.h" nogil:
     enum:
         SLICE_BYTES
+        F2  # points of F(2x2)
+        F4, F4_EXACT  # of F(4x4)
+    Py_ssize_t OUTPUTS_OF(Py_ssize_t points)
     void tiles_at_points_f32(int, const float*, Py_ssize_t, float*, Py_ssize_t, Py_ssize_t,
                              Py_ssize_t)
     void tiles_at_points_f64(int, const double*, Py_ssize_t, double*, Py_ssize_t, Py_ssize_t,
@@ -30,36 +33,37 @@ cdef enum:
 
 
 cdef inline void tiles_of_points(
-    Py_ssize_t m, const real* products, Py_ssize_t point, Py_ssize_t tile_step, const real* bias,
-    real* out, Py_ssize_t out_row, Py_ssize_t count, Py_ssize_t rows, Py_ssize_t cols,
+    Py_ssize_t points, const real* products, Py_ssize_t point, Py_ssize_t tile_step,
+    const real* bias, real* out, Py_ssize_t out_row, Py_ssize_t count, Py_ssize_t rows,
+    Py_ssize_t cols,
 ) noexcept nogil:
     """out[pixel][panel] of a row of tiles, from products [point][tile], plus bias"""
     if real is float:
-        tiles_of_points_f32(<int> m, products, point, tile_step, bias, out, out_row, count,
+        tiles_of_points_f32(<int> points, products, point, tile_step, bias, out, out_row, count,
                             rows, cols)
     else:
-        tiles_of_points_f64(<int> m, products, point, tile_step, bias, out, out_row, count,
+        tiles_of_points_f64(<int> points, products, point, tile_step, bias, out, out_row, count,
                             rows, cols)
 
 
 cdef inline void kernel_at_points(
-    Py_ssize_t m, const real* taps, real* kernel, Py_ssize_t point
+    Py_ssize_t points, const real* taps, real* kernel, Py_ssize_t point
 ) noexcept nogil:
     """kernel[point] of a panel's weights [tap][panel]"""
     if real is float:
-        kernel_at_points_f32(<int> m, taps, kernel, point)
+        kernel_at_points_f32(<int> points, taps, kernel, point)
     else:
-        kernel_at_points_f64(<int> m, taps, kernel, point)
+        kernel_at_points_f64(<int> points, taps, kernel, point)
 
 
 cdef inline void kernel_of_points(
-    Py_ssize_t m, const real* sums, Py_ssize_t point, real* taps
+    Py_ssize_t points, const real* sums, Py_ssize_t point, real* taps
 ) noexcept nogil:
     """taps[tap][panel] of the sums at the points"""
     if real is float:
-        kernel_of_points_f32(<int> m, sums, point, taps)
+        kernel_of_points_f32(<int> points, sums, point, taps)
     else:
-        kernel_of_points_f64(<int> m, sums, point, taps)
+        kernel_of_points_f64(<int> points, sums, point, taps)
 
 
 cdef inline Py_ssize_t odd_lines(Py_ssize_t count, Py_ssize_t slice) noexcept nogil:
@@ -70,7 +74,7 @@ cdef inline Py_ssize_t odd_lines(Py_ssize_t count, Py_ssize_t slice) noexcept no
 
 cdef struct Tiles:
     # The tiles of m x m outputs of N images, in blocks of whole rows of them, or of parts of rows.
-    Py_ssize_t m, N, TH, TW
+    Py_ssize_t points, m, N, TH, TW
     Py_ssize_t rows, cols, row_blocks, col_blocks  # of a block, at most
 
 
@@ -80,7 +84,8 @@ cdef struct Block:
 
 
 cdef inline Tiles plan_tiles(
-    Py_ssize_t m, Py_ssize_t N, Py_ssize_t OH, Py_ssize_t OW, Py_ssize_t at_most, Py_ssize_t unit
+    Py_ssize_t points, Py_ssize_t N, Py_ssize_t OH, Py_ssize_t OW, Py_ssize_t at_most,
+    Py_ssize_t unit,
 ) noexcept nogil:
     """Blocks of `at_most` tiles, or of a single row of them.
 
@@ -88,8 +93,8 @@ cdef inline Tiles plan_tiles(
     """
     cdef Tiles p
     cdef Py_ssize_t rows, all_rows, cost, least = 0
-    p.m, p.N = m, N
-    p.TH, p.TW = ceil_div(OH, m), ceil_div(OW, m)
+    p.points, p.m, p.N = points, OUTPUTS_OF(points), N
+    p.TH, p.TW = ceil_div(OH, p.m), ceil_div(OW, p.m)
     p.col_blocks = ceil_div(p.TW, at_most)
     p.cols = ceil_div(p.TW, p.col_blocks)
     all_rows = N * p.TH
@@ -133,7 +138,7 @@ cdef inline void plan_source(
 ) noexcept nogil:
     """Steps and sizes for a block of tiles of some of the channels, in parts of about `width`."""
     cdef Py_ssize_t slice = SLICE_BYTES // itemsize
-    cdef Py_ssize_t points = (p.m + 2) * (p.m + 2) + (s.overlap == 0)  # the sum of gradients
+    cdef Py_ssize_t points = p.points + (s.overlap == 0)  # the sum of gradients
     cdef Py_ssize_t images = min(p.rows, ceil_div(p.rows - 1, p.TH) + 1)
     cdef Py_ssize_t rows = p.m * p.rows + s.overlap * images, cols = p.m * p.cols + s.overlap
     s.width = s.tile = ceil_div(width, slice) * slice
@@ -190,23 +195,24 @@ cdef inline void transform_block(
                         transpose(inside + i * image_row, slice, plane + i * s.W, s.H * s.W,
                                   width, count)
             for i in range(rows):
-                transform_row(s, p.m, part + i * p.m * image_row, image_row, target, block.cols)
+                transform_row(s, p.points, part + i * p.m * image_row, image_row, target,
+                              block.cols)
                 target += block.cols * s.tile
             part += needed * image_row
             r += rows
 
 
 cdef inline void transform_row(
-    const Source* s, Py_ssize_t m, const real* image, Py_ssize_t image_row, real* points,
+    const Source* s, Py_ssize_t points, const real* image, Py_ssize_t image_row, real* target,
     Py_ssize_t count,
 ) noexcept nogil:
     if s.overlap:
         if real is float:
-            tiles_at_points_f32(<int> m, image, image_row, points, s.point, s.tile, count)
+            tiles_at_points_f32(<int> points, image, image_row, target, s.point, s.tile, count)
         else:
-            tiles_at_points_f64(<int> m, image, image_row, points, s.point, s.tile, count)
+            tiles_at_points_f64(<int> points, image, image_row, target, s.point, s.tile, count)
     else:
         if real is float:
-            gradients_at_points_f32(<int> m, image, image_row, points, s.point, s.tile, count)
+            gradients_at_points_f32(<int> points, image, image_row, target, s.point, s.tile, count)
         else:
-            gradients_at_points_f64(<int> m, image, image_row, points, s.point, s.tile, count)
+            gradients_at_points_f64(<int> points, image, image_row, target, s.point, s.tile, count)

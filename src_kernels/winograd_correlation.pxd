@@ -11,24 +11,26 @@ from libc.string cimport memset
 from geometry cimport aligned, ceil_div, part_start
 from tile cimport CHECK, TILE_ROWS, lanes_of, product_tile, real, tile, transpose
 from winograd cimport (
-    KERNELS, SLICE_BYTES, Block, Source, Tiles, block_of, kernel_at_points, odd_lines, plan_source,
-    plan_tiles, tiles_of_points, transform_block,
+    KERNELS, OUTPUTS_OF, SLICE_BYTES, Block, Source, Tiles, block_of, kernel_at_points, odd_lines,
+    plan_source, plan_tiles, tiles_of_points, transform_block,
 )
 
 cdef enum:
-    CHUNK = 288  # channels in one chunk of a sum: a running sum over more loses digits
-    # Tiles of a block: as many as stay in L2 at the points (512 channels: 14 ms with 42 tiles of
-    # F(4x4), 23 with 84), but enough to be worth fetching the transformed weights for.
+    # Channels in one chunk of a sum: a running sum over more loses digits. Of 256 channels the
+    # error is 1.5 times PyTorch's in place of 2.6, for 1 to 3 % of the time.
+    CHUNK = 160
+    # Tiles of a block: as many as leave room in L2 for their products and some weights (F(4x4) is
+    # 1.05 to 1.15 times as fast as with 768 KiB, F(2x2) 1.03 times), but enough side by side to be
+    # worth fetching the transformed weights for.
     MOST_TILES = 84
-    LEAST_TILES = 42
-    BLOCK_BYTES = 768 << 10
+    LEAST_COLUMNS = 56
+    BLOCK_BYTES = 256 << 10
     MOST_BLOCK_BYTES = 8 << 20
-    # Of transformed weights in a round: the next one takes all tiles to the points again. A single
-    # block of tiles meets each weight once, and finds those of a small round in the cache: 1.07
-    # times as fast; with several blocks, 1.1 times with larger rounds.
-    KERNEL_BYTES = 8 << 20
-    KERNEL_BYTES_FOR_ONE = 4 << 20
-    ROUND_CHANNELS = 128  # or more bytes, for as many channels
+    # Of transformed weights in a round, or more, for as many channels: the next one takes all tiles
+    # to the points again. Where memory is slow (5 GB/s a core), 256 channels take 1.2 to 1.5 times
+    # as long with 8 MiB.
+    KERNEL_BYTES = 2304 << 10
+    ROUND_CHANNELS = 128
     POINTS_BYTES = 384 << 10  # of a block at the points, to be multiplied a panel at a time
     GROUP_CHANNELS = 64  # of the output, multiplied at one point before the next, where it is more
     ENOUGH_JOBS = 8  # to share them out evenly among a few threads
@@ -38,14 +40,14 @@ cdef enum:
 
 cdef struct Correlation:
     # the problem
-    Py_ssize_t m, N, C, OC, OH, OW
+    Py_ssize_t points, N, C, OC, OH, OW
     bint flipped  # weights (C, OC, 3, 3), each turned around, in place of (OC, C, 3, 3)
     const void* weight
     const void* bias  # (OC,), or NULL
     # the plan: a function of the problem, but for who computes which tiles
     Tiles tiles
     Source source
-    Py_ssize_t points, panel, panels, chunks
+    Py_ssize_t panel, panels, chunks
     Py_ssize_t rounds, round_panels, shares  # panels of a round, and jobs that share them
     Py_ssize_t group  # panels that are multiplied at one point before the next
     Py_ssize_t kernel_point, kernel_panel, product_point, product_tile  # steps
@@ -67,26 +69,27 @@ cdef inline void plan_correlation(
 
     Sums are the same for any number of threads: only who computes which tiles depends on it.
     """
-    cdef Py_ssize_t slice = SLICE_BYTES // itemsize, m = p.m, blocks, tiles, share
+    cdef Py_ssize_t slice = SLICE_BYTES // itemsize, m = OUTPUTS_OF(p.points)
+    cdef Py_ssize_t blocks, tiles, share
     cdef Py_ssize_t jobs = min(ENOUGH_JOBS, JOBS_PER_THREAD * num_threads) if num_threads > 1 else 1
-    p.points = (m + 2) * (m + 2)
     p.panel = 2 * lanes_of(itemsize)
     p.panels = ceil_div(p.OC, p.panel)
     p.chunks = ceil_div(p.C, CHUNK)
     tiles = p.points * p.C * itemsize
-    tiles = min(MOST_BLOCK_BYTES // tiles, MOST_TILES, max(LEAST_TILES, BLOCK_BYTES // tiles))
+    tiles = min(
+        MOST_BLOCK_BYTES // tiles, MOST_TILES, max(LEAST_COLUMNS // m, BLOCK_BYTES // tiles)
+    )
     # An even share of a small problem, rather than one block of most of it and another of the rest;
     # but where panels can be shared, no fewer tiles than repay fetching the weights.
     share = ceil_div(p.N * ceil_div(p.OH, m) * ceil_div(p.OW, m), jobs)
     share = max(share, TILE_ROWS if p.OC < 2 * SHARE_CHANNELS else 2 * TILE_ROWS)
     tiles = max(1, min(tiles, share))
-    p.tiles = plan_tiles(m, p.N, p.OH, p.OW, tiles, TILE_ROWS)
+    p.tiles = plan_tiles(p.points, p.N, p.OH, p.OW, tiles, TILE_ROWS)
     plan_source(&p.source, &p.tiles, p.C, p.C, itemsize)
     p.kernel_point = odd_lines(p.C * p.panel, slice)
     p.kernel_panel = p.points * p.kernel_point
     blocks = p.tiles.row_blocks * p.tiles.col_blocks
-    p.rounds = KERNEL_BYTES if blocks > 1 else KERNEL_BYTES_FOR_ONE
-    p.rounds = max(p.rounds // (p.kernel_panel * itemsize), ROUND_CHANNELS // p.panel)
+    p.rounds = max(KERNEL_BYTES // (p.kernel_panel * itemsize), ROUND_CHANNELS // p.panel)
     p.rounds = ceil_div(p.panels, p.rounds)
     p.round_panels = ceil_div(p.panels, p.rounds)
     p.rounds = ceil_div(p.panels, p.round_panels)
@@ -165,7 +168,8 @@ cdef inline void transform_some(
     else:
         transpose(taps, p.panel, weight + (oc * p.C + c) * 9, p.C * 9, width, count * 9)
     for i in range(count):
-        kernel_at_points(p.m, taps + i * 9 * p.panel, kernels + (c + i) * p.panel, p.kernel_point)
+        kernel_at_points(p.points, taps + i * 9 * p.panel, kernels + (c + i) * p.panel,
+                         p.kernel_point)
 
 
 cdef inline void correlate(
@@ -234,7 +238,7 @@ cdef inline void store_tiles(
     Py_ssize_t panel, real* out,
 ) noexcept nogil:
     """From the products of a panel to the output."""
-    cdef Py_ssize_t m = p.m, oc = panel * p.panel, width = min(p.panel, p.OC - oc)
+    cdef Py_ssize_t m = p.tiles.m, oc = panel * p.panel, width = min(p.panel, p.OC - oc)
     cdef Py_ssize_t col = block.col * m, cols = min(block.cols * m, p.OW - col)
     cdef Py_ssize_t r = block.first, n, t, i, end, rows, plane = p.OH * p.OW
     cdef real* target
@@ -243,7 +247,7 @@ cdef inline void store_tiles(
         end = min(p.tiles.TH, t + block.end - r)
         rows = min(end * m, p.OH) - t * m
         for i in range(t, end):
-            tiles_of_points(m, products, p.product_point, p.product_tile,
+            tiles_of_points(p.points, products, p.product_point, p.product_tile,
                             <const real*> p.padded_bias + oc,
                             result + (i - t) * m * cols * p.panel, cols * p.panel, block.cols,
                             p.OH - i * m, cols)

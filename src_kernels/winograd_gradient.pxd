@@ -13,24 +13,28 @@ from libc.string cimport memcpy, memset
 from geometry cimport aligned, ceil_div, part_start
 from tile cimport CHECK, TILE_ROWS, lanes_of, product_tile, real, tile, transpose
 from winograd cimport (
-    KERNELS, SLICE_BYTES, Block, Source, Tiles, block_of, kernel_of_points, odd_lines, plan_source,
-    plan_tiles, transform_block,
+    F2, KERNELS, SLICE_BYTES, Block, Source, Tiles, block_of, kernel_of_points, odd_lines,
+    plan_source, plan_tiles, transform_block,
 )
 
 cdef enum:
     GRADIENT_TILES = 56  # of a block, about: the depth of a product
     GRADIENT_CHANNELS = 128  # of a job, on either side
+    # The same for F(4x4), whose points are more: sums of 128 channels lie in L3, and are no faster
+    # on one thread, and up to 1.9 times as slow on two.
+    GRADIENT_TILES_4 = 42
+    GRADIENT_CHANNELS_4 = 64
     GRADIENT_JOBS = 8
     GRADIENT_SUMS = 4 << 20  # bytes that more parts may cost
 
 
 cdef struct Gradient:
     # the problem
-    Py_ssize_t m, N, C, OC, OH, OW
+    Py_ssize_t points, N, C, OC, OH, OW
     # the plan: a pure function of the problem
     Tiles tiles
     Source x, dout
-    Py_ssize_t points, panel, panels, parts
+    Py_ssize_t panel, panels, parts
     Py_ssize_t channels, channel_blocks, group, groups  # panels of a job, and their groups
     Py_ssize_t sums_point, sums_step  # steps: to the next point, to the next job's sums
     # memory
@@ -45,14 +49,15 @@ cdef struct Gradient:
 cdef inline void plan_gradient(Gradient* p, Py_ssize_t itemsize) noexcept nogil:
     """Choose the blocks; tell the memory that is needed."""
     cdef Py_ssize_t slice = SLICE_BYTES // itemsize, jobs, tiles
-    p.points = (p.m + 2) * (p.m + 2)
+    cdef Py_ssize_t channels = GRADIENT_CHANNELS if p.points == F2 else GRADIENT_CHANNELS_4
     p.panel = 2 * lanes_of(itemsize)
     p.panels = ceil_div(p.OC, p.panel)
-    p.tiles = plan_tiles(p.m, p.N, p.OH, p.OW, GRADIENT_TILES, 1)
-    p.channel_blocks = ceil_div(p.C, GRADIENT_CHANNELS)
+    tiles = GRADIENT_TILES if p.points == F2 else GRADIENT_TILES_4
+    p.tiles = plan_tiles(p.points, p.N, p.OH, p.OW, tiles, 1)
+    p.channel_blocks = ceil_div(p.C, channels)
     p.channels = ceil_div(ceil_div(p.C, p.channel_blocks), slice) * slice
     p.channel_blocks = ceil_div(p.C, p.channels)
-    p.groups = ceil_div(p.panels * p.panel, GRADIENT_CHANNELS)
+    p.groups = ceil_div(p.panels * p.panel, channels)
     p.group = ceil_div(p.panels, p.groups)
     p.groups = ceil_div(p.panels, p.group)
     p.x.overlap, p.dout.overlap = 2, 0
@@ -187,7 +192,7 @@ cdef inline void finish(
     for k in range(ceil_div(channels, KERNELS)):
         count = min(KERNELS, channels - k * KERNELS)
         for i in range(count):
-            kernel_of_points(p.m, sums + (k * KERNELS + i) * p.panel, p.sums_point,
+            kernel_of_points(p.points, sums + (k * KERNELS + i) * p.panel, p.sums_point,
                              taps + i * 9 * p.panel)
         transpose(dw + (oc * p.C + c + k * KERNELS) * 9, p.C * 9, taps, p.panel, count * 9, width)
     if c == 0:

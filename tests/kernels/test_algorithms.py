@@ -67,7 +67,11 @@ def test_the_transform_serves_3x3_windows_at_stride_1(text, supported):
 @pytest.mark.parametrize(
     ("text", "default", "fast"),
     [
-        ("n8c64h56w56:oc64k3p1", "winograd2", "winograd4"),
+        ("n8c64h56w56:oc64k3p1", "gauss4", "winograd4"),
+        ("n64c32h8w8:oc128k3p1", "gauss4", "winograd4"),
+        ("n1c64h32w32:oc64k3p1", "winograd2", "winograd4"),
+        ("n64c64h14w14:oc64k3p1", "winograd2", "winograd4"),
+        ("n64c256h28w28:oc256k3p1", "winograd2", "winograd4"),
         ("n8c512h7w7:oc512k3p1", "winograd2", "winograd4"),
         ("n1c64h7w7:oc64k3p1", "winograd2", "winograd2"),
         ("n64c3h32w32:oc64k3p1", "direct", "direct"),
@@ -143,7 +147,7 @@ def test_a_named_algorithm_runs_whatever_is_preferred(require_backend):
     other = parse_problem("conv2d_forward:f32:n1c1h8w8:oc8k3p1")
     settings = fs.dispatch.current_settings()
     for problem in (preferred, other):
-        for name in ("cython:direct", "cython:winograd2", "cython:winograd4"):
+        for name in ("cython:direct", *(f"cython:{a.name}" for a in ALGORITHMS)):
             assert choose(problem, settings, name).implementation.name == name
     strided = parse_problem("conv2d_forward:f32:n8c64h56w56:oc64k3s2p1floor")
     with pytest.raises(BackendUnavailableError, match=r"'cython:winograd2' .* does not support"):
@@ -169,7 +173,7 @@ def test_an_unknown_accuracy_is_an_error():
 
 # Error of the largest output, in eps, on normal inputs: what accuracy("fast") promises, and what
 # the default does.
-BOUNDS = {"winograd2": 8, "winograd4": 32}
+BOUNDS = {"winograd2": 8, "gauss4": 8, "winograd4": 32}
 SHAPES = (
     "n2c64h28w28:oc32k3p1",
     "n2c512h7w7:oc32k3p1",

@@ -28,7 +28,7 @@ from fastscratch.kernels.numba_jit.compile import (
 )
 from fastscratch.kernels.numba_jit.lines import repeat_row
 from fastscratch.kernels.numba_jit.machine import ROWS
-from fastscratch.kernels.numba_jit.phases import CHUNK, odd_lines, wanted_tasks
+from fastscratch.kernels.numba_jit.phases import odd_lines, wanted_tasks
 from fastscratch.kernels.numba_jit.vectors import fill_line, lanes, lanes_of
 from fastscratch.kernels.numba_jit.window import transpose
 from fastscratch.kernels.numba_jit.winograd_blocks import (
@@ -39,16 +39,19 @@ from fastscratch.kernels.numba_jit.winograd_blocks import (
     slice_line,
 )
 from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS, TAPS
-from fastscratch.kernels.numba_jit.winograd_tile import Transform, tile_product, transform_by
+from fastscratch.kernels.numba_jit.winograd_tile import kind_of, tile_product, transform_by
 from fastscratch.types import Array, Pair
 
 PART_CHANNELS = 64
 """Output channels of a part at least: each part transforms its tiles anew."""
 
-MOST_TILES, LEAST_TILES = 84, 24
-BLOCK_BYTES = 768 * 1024
-"""Tiles of a block: as many as stay in the L2 cache at the points, but enough of them to be worth
-fetching the transformed weights for."""
+MOST_TILES, LEAST_COLUMNS = 84, 56
+BLOCK_BYTES = 256 * 1024
+"""Tiles of a block: as many as leave room in the L2 cache for their products and some weights, but
+enough side by side, as so many columns of outputs, to be worth fetching the weights for."""
+
+CHUNK = 160
+"""Channels summed in a row before they are added up: float32 loses digits in long sums."""
 
 SOURCES_BYTES = 8 * 1024 * 1024
 """What V of a task may take."""
@@ -58,7 +61,7 @@ BUNDLE_CHANNELS = 64
 """Where V is larger than the first, so many output channels are computed at a point before the
 next: it comes from the L3 cache."""
 
-ROUND_BYTES, ROUND_CHANNELS = 4 * 1024 * 1024, 128
+ROUND_BYTES, ROUND_CHANNELS = 2304 * 1024, 128
 """What U of a round may take, or more, for so many output channels: each transforms V anew."""
 
 PACKED_CHANNELS = 32
@@ -124,17 +127,19 @@ class Plan(NamedTuple):
 
 
 def plan(
-    m: int, source: tuple[int, ...], out: tuple[int, ...], origin: Pair, flipped: bool,
+    algorithm: str, source: tuple[int, ...], out: tuple[int, ...], origin: Pair, flipped: bool,
     dtype: np.dtype[np.floating],
 ) -> Plan:  # fmt: skip
     """Cut a problem into rounds and tasks and lay out their scratch."""
     CI, CO = source[1], out[1]
-    side, points = FILTERINGS[m].side, FILTERINGS[m].points
+    filtering = FILTERINGS[algorithm]
+    m, points = filtering.step, filtering.points
     width = 2 * lanes_of(dtype)
     panels = -(-CO // width)
     work = out[0] * CI * CO * -(-out[2] // m) * -(-out[3] // m) * points
     tile_bytes = points * max(CI, 1) * dtype.itemsize
-    most = min(MOST_TILES, max(LEAST_TILES, BLOCK_BYTES // tile_bytes), SOURCES_BYTES // tile_bytes)
+    most = max(LEAST_COLUMNS // m, BLOCK_BYTES // tile_bytes)
+    most = min(MOST_TILES, most, SOURCES_BYTES // tile_bytes)
     b = cut_tiles(out[0], out[2], out[3], m, max(most, 1))
     line = slice_line(CI, dtype)
     source_step = odd_lines(b.tiles * line, dtype.itemsize)
@@ -151,7 +156,7 @@ def plan(
         bundle = max(min(-(-in_round // parts), BUNDLE_CHANNELS // width), 1)
     product_step = odd_lines(b.tiles * bundle * width, dtype.itemsize)
     firsts = [panels * i // rounds for i in range(rounds + 1)]
-    local = SLICE_BYTES // dtype.itemsize * b.pixels(m, side)
+    local = SLICE_BYTES // dtype.itemsize * b.pixels(m, filtering.side)
     return Plan(
         tuple(
             Constants(Extents._make((
@@ -177,13 +182,13 @@ class Drivers(NamedTuple):
 
 
 @cache
-def drivers(m: int) -> Drivers:
-    """The drivers of F(m x m, 3x3)."""
-    filtering = FILTERINGS[m]
-    side, points = filtering.side, filtering.points
-    load_source = loader(Transform(filtering.source, side, shared=TAPS - 1), m, side)
-    transform_weight = transform_by(Transform(filtering.weight, TAPS))
-    transform_output = transform_by(Transform(filtering.output, side, added=True))
+def drivers(algorithm: str) -> Drivers:
+    """The drivers of an algorithm."""
+    filtering = FILTERINGS[algorithm]
+    m, points, row_of_points = filtering.step, filtering.points, filtering.line
+    load_source = loader(filtering, "source", shared=TAPS - 1)
+    transform_weight = transform_by(kind_of(filtering, "weight"))
+    transform_output = transform_by(kind_of(filtering, "output", added=True))
 
     def pack(worker: int, workers: int, weight: In, packed: Out, taps: Out, e: Extents) -> None:
         """packed[panel, point, ci, :] = U of two vectors of output channels."""
@@ -204,7 +209,7 @@ def drivers(m: int) -> Drivers:
             transform_weight(
                 depth, 2, taps, first, TAPS * tap, tap, WINDOW * width,
                 packed, panel * points * e.weight_step + ci * width,
-                side * e.weight_step, e.weight_step, width,
+                row_of_points * e.weight_step, e.weight_step, width,
             )  # fmt: skip
 
     @inner
@@ -220,7 +225,7 @@ def drivers(m: int) -> Drivers:
             last = across - 1
             transform_output(
                 across, 2, products, products_start + (row * across + last) * line,
-                side * e.product_step, e.product_step, -line,
+                row_of_points * e.product_step, e.product_step, -line,
                 sums, sums_start + (row * columns + last) * m * width, columns * width, width,
                 -m * width,
             )  # fmt: skip
@@ -283,7 +288,7 @@ def drivers(m: int) -> Drivers:
                         )  # fmt: skip
             task = take(queue)
 
-    return Drivers(driver(pack, f"{m}x{m}"), driver(convolve_tiles, f"{m}x{m}"))
+    return Drivers(driver(pack, algorithm), driver(convolve_tiles, algorithm))
 
 
 @inner

@@ -6,14 +6,15 @@ slice of the channels: every transform is then of whole vectors, whatever the im
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastscratch.kernels.numba_jit.compile import inner
 from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line, lanes
 from fastscratch.kernels.numba_jit.window import transpose
-from fastscratch.kernels.numba_jit.winograd_tile import Transform, transform_by
+from fastscratch.kernels.numba_jit.winograd_points import Filtering
+from fastscratch.kernels.numba_jit.winograd_tile import kind_of, transform_by
 from fastscratch.types import Array
 
 SLICE_BYTES = 64
@@ -82,9 +83,10 @@ def find_block(
     return batch, top, left, height, columns * (column + 1) // blocks_w - left
 
 
-def loader(kind: Transform, step: int, side: int) -> Callable[..., None]:
-    """A function that transforms what a block of tiles sees, to ``side`` points on an axis."""
-    transform, seen = transform_by(kind), kind.side
+def loader(filtering: Filtering, factor: str, **options: Any) -> Callable[..., None]:
+    """A function that transforms what a block of tiles sees, as a factor of a filtering."""
+    kind = kind_of(filtering, factor, **options)
+    transform, seen, step, points = transform_by(kind), kind.side, filtering.step, filtering.line
 
     @inner
     def load(
@@ -112,7 +114,7 @@ def loader(kind: Transform, step: int, side: int) -> Callable[..., None]:
                         across, part // lanes(source),
                         local, local_start + row * step * columns * part,
                         columns * part, part, step * part,
-                        out, tiles + row * across * line + c, side * point_step, point_step, line,
+                        out, tiles + row * across * line + c, points * point_step, point_step, line,
                     )  # fmt: skip
 
     return load

@@ -2,23 +2,46 @@
 
 m outputs of a window of three taps are coefficients of a product of polynomials, and a product is
 known from its values at m + 2 points, one of which is infinity. A program takes a list of whatever
-can be added and multiplied (vectors that are yet to be computed, arrays, numbers) to another.
+can be added and multiplied (vectors that are yet to be computed, arrays, numbers) to another. The
+values of both axes are then what is multiplied at the points, but for ``gauss4``.
 
-F(2x2) has the points 0, 1, -1 and infinity. Integers stay exact: sums are halved, not their terms.
+F(2x2), ``winograd2``, has the points 0, 1, -1 and infinity. Integers stay exact: sums are halved,
+not their terms.
 
-F(4x4) has 0, A, -A, B, -B and infinity, where A and B are near 1 and their powers are exact: the
-error is a quarter of that of the customary 1 and 2, whose fourth powers lie far apart. Two points
-p and -p share their work: a polynomial's even part is the same at both, its odd part the opposite.
+F(4x4) as ``winograd4`` has 0, A, -A, B, -B and infinity, where A and B are near 1 and their powers
+are exact: the error is a quarter of that of the customary 1 and 2, whose fourth powers lie far
+apart. Two points p and -p share their work: a polynomial's even part is the same at both, its odd
+part the opposite.
 
-Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016), section 4.
+F(4x4) as ``gauss4`` has 0, 1, -1, infinity and the pair i and -i, whose values are conjugate: one
+complex value stands for both. There are no factors but halves and quarters of weights: integers
+stay exact, and the error is about that of F(2x2).
+
+Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016), section 4; Meng and
+Brothers, "Efficient Winograd convolution via integer arithmetic" (2019).
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 Program = Callable[[Sequence[Any]], list[Any]]
+Spread = Callable[[Sequence[Sequence[Any]]], list[Any]]
+"""From the values of both axes, row by row, to the points."""
+Gather = Callable[[Sequence[Any]], list[list[Any]]]
+"""The way back."""
 
 TAPS = 3
+
+
+class Meeting(NamedTuple):
+    """How the values of two axes become points, where these are others."""
+
+    points: int
+    source: Spread
+    weight: Spread
+    output: Gather
+    gradient: Spread
+    sums: Gather
 
 
 class Filtering(NamedTuple):
@@ -36,16 +59,22 @@ class Filtering(NamedTuple):
     """A dy: from the gradient of m outputs to the points."""
     sums: Program
     """G' s: from sums at the points to three taps."""
+    meeting: Meeting | None = None
 
     @property
     def side(self) -> int:
-        """Pixels that a tile sees along an axis, and points there."""
+        """Pixels that a tile sees along an axis, and values there."""
         return self.step + TAPS - 1
 
     @property
     def points(self) -> int:
         """Points of both axes."""
-        return self.side**2
+        return self.meeting.points if self.meeting else self.side**2
+
+    @property
+    def line(self) -> int:
+        """Points that count as a row: those of an axis, or all of them."""
+        return self.meeting.points if self.meeting else self.side
 
 
 def _source_2(d: Sequence[Any]) -> list[Any]:
@@ -124,8 +153,106 @@ def _sums_4(s: Sequence[Any]) -> list[Any]:
     ]
 
 
+def _source_gauss(d: Sequence[Any]) -> list[Any]:
+    even, odd = d[2] + d[4], d[1] + d[3]
+    return [d[0] - d[4], even + odd, even - odd, d[4] - d[2], d[1] - d[3], d[5] - d[1]]
+
+
+def _weight_gauss(g: Sequence[Any]) -> list[Any]:
+    outer = g[0] + g[2]
+    values = [0.25 * (outer + g[1]), 0.25 * (outer - g[1]), 0.5 * (g[0] - g[2]), 0.5 * g[1]]
+    return [g[0], *values, g[2]]
+
+
+def _output_gauss(p: Sequence[Any]) -> list[Any]:
+    even, odd, re, im = p[1] + p[2], p[1] - p[2], p[RE], p[IM]
+    return [p[0] + (even + re), odd + im, even - re, (odd - im) + p[5]]
+
+
+def _gradient_gauss(dy: Sequence[Any]) -> list[Any]:
+    even, odd = dy[0] + dy[2], dy[1] + dy[3]
+    return [dy[0], even + odd, even - odd, dy[0] - dy[2], dy[1] - dy[3], dy[3]]
+
+
+def _sums_gauss(s: Sequence[Any]) -> list[Any]:
+    total, re = 0.25 * (s[1] + s[2]), 0.5 * s[RE]
+    return [s[0] + (total + re), 0.25 * (s[1] - s[2]) + 0.5 * s[IM], (total - re) + s[5]]
+
+
+REAL, RE, IM = (0, 1, 2, 5), 3, 4
+"""Which values of an axis of ``gauss4`` are real, and the parts of the complex one."""
+
+Pair = Callable[[Any, Any], list[Any]]
+"""Three points of a complex value.
+
+Of an image's z and weights w, z times the conjugate of w is (p0 + p1) + (p0 - p2)i with
+p0 = (re z + im z) re w, p1 = im z (im w - re w) and p2 = re z (re w + im w).
+"""
+
+
+def _spread(pair: Pair, scale: float = 1.0) -> Spread:
+    """Where an axis has a complex value, a real one of the other axis leaves it as it is.
+
+    Two complex ones have four parts, with a root of -1 for each axis. Where both roots are the
+    same, and where one is the negative of the other, that is a complex value again: these two tell
+    as much as the four parts.
+    """
+
+    def spread(rows: Sequence[Sequence[Any]]) -> list[Any]:
+        points: list[Any] = []
+        for i in REAL:
+            points += [rows[i][k] for k in REAL] + pair(rows[i][RE], rows[i][IM])
+        re, im = rows[RE], rows[IM]
+        for k in REAL:
+            points += pair(re[k], im[k])
+        same, other = (re[RE] - im[IM], im[RE] + re[IM]), (re[RE] + im[IM], im[RE] - re[IM])
+        for value in (same, other):
+            points += pair(*(part if scale == 1.0 else scale * part for part in value))
+        return points
+
+    return spread
+
+
+def _gather(pair: Callable[[Any, Any, Any], tuple[Any, Any]], scale: float = 1.0) -> Gather:
+    """The way back of `_spread`."""
+
+    def gather(points: Sequence[Any]) -> list[list[Any]]:
+        rows: list[list[Any]] = [[None] * 6 for _ in range(6)]
+        rest = iter(points)
+
+        def value() -> tuple[Any, Any]:
+            return pair(next(rest), next(rest), next(rest))
+
+        for i in REAL:
+            for k in REAL:
+                rows[i][k] = next(rest)
+            rows[i][RE], rows[i][IM] = value()
+        for k in REAL:
+            rows[RE][k], rows[IM][k] = value()
+        (same_re, same_im), (other_re, other_im) = value(), value()
+        parts = same_re + other_re, same_im - other_im, same_im + other_im, other_re - same_re
+        if scale != 1.0:
+            parts = tuple(scale * part for part in parts)
+        rows[RE][RE], rows[RE][IM], rows[IM][RE], rows[IM][IM] = parts
+        return rows
+
+    return gather
+
+
+_MEETING = Meeting(
+    46,
+    source=_spread(lambda re, im: [re + im, im, re]),
+    weight=_spread(lambda re, im: [re, im - re, re + im], 0.5),
+    output=_gather(lambda p0, p1, p2: (p0 + p1, p0 - p2)),
+    gradient=_spread(lambda re, im: [re + im, re, -im]),
+    sums=_gather(lambda p0, p1, p2: ((p0 - p1) + p2, p1 + p2), 0.5),
+)
+
 FILTERINGS = {
-    2: Filtering(2, _source_2, _weight_2, _output_2, _gradient_2, _sums_2),
-    4: Filtering(4, _source_4, _weight_4, _output_4, _gradient_4, _sums_4),
+    "winograd2": Filtering(2, _source_2, _weight_2, _output_2, _gradient_2, _sums_2),
+    "winograd4": Filtering(4, _source_4, _weight_4, _output_4, _gradient_4, _sums_4),
+    "gauss4": Filtering(
+        4, _source_gauss, _weight_gauss, _output_gauss, _gradient_gauss, _sums_gauss, _MEETING
+    ),
 }
-"""By m."""
+"""By the algorithm's name."""

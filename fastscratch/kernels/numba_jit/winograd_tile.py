@@ -3,6 +3,7 @@
 Both forms work on vectors along the last axis (channels), whatever else an array's axes mean::
 
     transform       dst[t, i, j, :] = program along i (program along j (src[t, i, j, :]))
+                    with points of its own on either side: dst[t, 0, point, :], src[t, 0, point, :]
     tile_product    out[r, :]   (+)= sum over k of a[r*a_row + k*a_k]*b[k, :]
 """
 
@@ -17,7 +18,13 @@ from numba.core import cgutils
 from fastscratch.kernels.numba_jit.compile import JIT, intrinsic
 from fastscratch.kernels.numba_jit.machine import FUSED, ROWS, VECTOR_BYTES
 from fastscratch.kernels.numba_jit.vectors import Emitter, lanes_of, pointers, switch
-from fastscratch.kernels.numba_jit.winograd_points import Program
+from fastscratch.kernels.numba_jit.winograd_points import (
+    TAPS,
+    Filtering,
+    Gather,
+    Program,
+    Spread,
+)
 from fastscratch.types import Array
 
 _INT = ir.IntType(64)
@@ -36,6 +43,31 @@ class Transform(NamedTuple):
     """Whether the sum of a block is stored too, where what it becomes would have another row."""
     added: bool = False
     """The way back: whether what stands there is added to all that the block becomes."""
+    spread: Spread | None = None
+    """What takes the values of both axes to the points, all of them a row."""
+    gather: Gather | None = None
+    """The way back: what takes a row of all points to the values of both axes."""
+    points: int = 0
+    """So many of them."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of what is transformed."""
+        return 1 if self.gather else self.side
+
+    @property
+    def line(self) -> int:
+        """What stands in a row of it."""
+        return self.points if self.gather else self.side
+
+
+def kind_of(filtering: Filtering, factor: str, **options: Any) -> Transform:
+    """The transform of one of a filtering's factors, by its name there."""
+    side = {"weight": TAPS, "gradient": filtering.step}.get(factor, filtering.side)
+    meeting = filtering.meeting and getattr(filtering.meeting, factor)
+    way = "gather" if factor in ("output", "sums") else "spread"
+    options |= {way: meeting, "points": filtering.points}
+    return Transform(getattr(filtering, factor), side, **options)
 
 
 def make_product(vector_bytes: int, rows_max: int, fused: bool) -> Any:
@@ -139,6 +171,10 @@ def make_transform(kind: Transform, vector_bytes: int, fused: bool) -> Any:
                 pixels = [load(at(base, i, src_row, j, src_col)) for i in range(kind.side)]
                 return pixels, kind.program(pixels)
 
+            def gathered(base: Any, gather: Gather) -> list[list[Value]]:
+                line = [load(at(base, 0, src_row, k, src_col)) for k in range(kind.line)]
+                return [kind.program(column) for column in zip(*gather(line), strict=True)]
+
             kept = [
                 [cgutils.alloca_once(builder, emitter.vector) for _ in range(kind.side)]
                 for _ in range(kind.shared)
@@ -154,7 +190,9 @@ def make_transform(kind: Transform, vector_bytes: int, fused: bool) -> Any:
                     start = builder.gep(target, [builder.mul(dst_next, block.index)])
                     columns = [[load(place) for place in places] for places in kept]
                     pixels: list[Value] = []
-                    for j in range(kind.shared, kind.side):
+                    if kind.gather:
+                        columns = gathered(first, kind.gather)
+                    for j in range(len(columns), kind.side):
                         seen, transformed = column(first, j)
                         pixels += seen
                         columns.append(transformed)
@@ -162,16 +200,18 @@ def make_transform(kind: Transform, vector_bytes: int, fused: bool) -> Any:
                     for places, values in zip(kept, last, strict=True):
                         for place, value in zip(places, values, strict=True):
                             builder.store(value.value, place)
-                    constant = kind.added and load(at(first, kind.side, src_row, 0, src_col))
-                    for i, row in enumerate(zip(*columns, strict=True)):
-                        for j, result in enumerate(kind.program(row)):
+                    constant = kind.added and load(at(first, kind.rows, src_row, 0, src_col))
+                    count_of_rows = 1 if kind.spread else len(columns[0])
+                    rows: Any = (kind.program(row) for row in zip(*columns, strict=True))
+                    for i, row in enumerate([kind.spread(list(rows))] if kind.spread else rows):
+                        for j, result in enumerate(row):
                             value = result + constant if kind.added else result
                             emitter.store(value.value, at(start, i, dst_row, j, dst_col), 0)
                     if kind.summed:
                         total = pixels[0]
                         for value in pixels[1:]:
                             total = total + value
-                        behind = at(start, len(columns[0]), dst_row, 0, dst_col)
+                        behind = at(start, count_of_rows, dst_row, 0, dst_col)
                         emitter.store(total.value, behind, 0)
             return context.get_dummy_value()
 
@@ -200,7 +240,6 @@ def plain_tile_product(
 
 def make_plain_transform(kind: Transform) -> Callable[..., None]:
     """``transform`` of a kind, as plain loops."""
-    side = range(kind.side)
 
     def transform(
         count: int, vectors: int, src: Array, src_start: int, src_row: int, src_col: int,
@@ -210,12 +249,16 @@ def make_plain_transform(kind: Transform) -> Callable[..., None]:
         for t in range(count):
             source, target = src_start + t * src_next, dst_start + t * dst_next
             block = [
-                [src[source + i * src_row + j * src_col :][:length] for j in side] for i in side
+                [src[source + i * src_row + j * src_col :][:length] for j in range(kind.line)]
+                for i in range(kind.rows)
             ]
-            columns = [kind.program(column) for column in zip(*block, strict=True)]
+            values = kind.gather(block[0]) if kind.gather else block
+            columns = [kind.program(column) for column in zip(*values, strict=True)]
             rows = [kind.program(row) for row in zip(*columns, strict=True)]
+            if kind.spread:
+                rows = [kind.spread(rows)]
             if kind.added:
-                constant = src[source + kind.side * src_row :][:length]
+                constant = src[source + kind.rows * src_row :][:length]
                 rows = [[value + constant for value in row] for row in rows]
             if kind.summed:
                 rows.append([np.sum(block, axis=(0, 1))])

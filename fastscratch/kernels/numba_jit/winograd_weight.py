@@ -39,14 +39,14 @@ from fastscratch.kernels.numba_jit.winograd_blocks import (
     slice_line,
 )
 from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS, TAPS
-from fastscratch.kernels.numba_jit.winograd_tile import Transform, tile_product, transform_by
+from fastscratch.kernels.numba_jit.winograd_tile import kind_of, tile_product, transform_by
 from fastscratch.types import Array, Padding
 
-TILES = {2: 96, 4: 56}
-"""Tiles of a block, by m: their products are added to S, which costs as much as 20 tiles."""
+TILES = {"winograd2": 96, "winograd4": 42, "gauss4": 42}
+"""Tiles of a block: their products are added to S, which costs as much as 20 tiles."""
 
-RANGE = {2: 64, 4: 128}
-"""Channels, and output channels, of a range, by m: S is to stay in the cache, L2 or L3."""
+RANGE = {"winograd2": 64, "winograd4": 64, "gauss4": 64}
+"""Channels, and output channels, of a range: S is to stay in the cache, L2 or L3."""
 SHORT_RANGE, FEW_TASKS = 64, 4
 """The same where there are fewer tasks otherwise."""
 
@@ -106,17 +106,18 @@ class Plan(NamedTuple):
 
 
 def plan(
-    m: int, dout: tuple[int, ...], x: tuple[int, ...], padding: Padding,
+    algorithm: str, dout: tuple[int, ...], x: tuple[int, ...], padding: Padding,
     dtype: np.dtype[np.floating],
 ) -> Plan:  # fmt: skip
     """Ranges that fit the cache, and slots for enough tasks."""
     C, OC = x[1], dout[1]
-    side, points = FILTERINGS[m].side, FILTERINGS[m].points
+    filtering = FILTERINGS[algorithm]
+    m, points = filtering.step, filtering.points
     width = 2 * lanes_of(dtype)
     panels = -(-OC // width)
-    b = cut_tiles(dout[0], dout[2], dout[3], m, TILES[m])
+    b = cut_tiles(dout[0], dout[2], dout[3], m, TILES[algorithm])
     work = dout[0] * C * OC * -(-dout[2] // m) * -(-dout[3] // m) * points
-    extent = RANGE[m]
+    extent = RANGE[algorithm]
     if b.blocks * -(-C // extent) * -(-OC // extent) < FEW_TASKS:
         extent = SHORT_RANGE
     ranges, panel_ranges = -(-C // extent), min(-(-OC // extent), panels)
@@ -133,7 +134,7 @@ def plan(
         b.images, b.batches, b.blocks_h, b.blocks_w, ranges, panel_ranges, slots,
         line, gradient_line, source_step, gradient_step, sums_step,
     ))  # fmt: skip
-    local = SLICE_BYTES // dtype.itemsize * b.pixels(m, side)
+    local = SLICE_BYTES // dtype.itemsize * b.pixels(m, filtering.side)
     return Plan(
         Constants(extents), Constants(Slots(1, C, OC, WINDOW, slots)), work,
         slots * dw_bytes // dtype.itemsize, slots * panels * width,
@@ -144,13 +145,13 @@ def plan(
 
 
 @cache
-def correlate_tiles(m: int) -> Driver:
-    """The driver of F(m x m, 3x3)."""
-    filtering = FILTERINGS[m]
-    side, points = filtering.side, filtering.points
-    load_source = loader(Transform(filtering.source, side, shared=TAPS - 1), m, side)
-    load_gradient = loader(Transform(filtering.gradient, m, summed=True), m, side)
-    transform_sums = transform_by(Transform(filtering.sums, side))
+def correlate_tiles(algorithm: str) -> Driver:
+    """The driver of an algorithm."""
+    filtering = FILTERINGS[algorithm]
+    m, points, row_of_points = filtering.step, filtering.points, filtering.line
+    load_source = loader(filtering, "source", shared=TAPS - 1)
+    load_gradient = loader(filtering, "gradient", summed=True)
+    transform_sums = transform_by(kind_of(filtering, "sums"))
 
     def correlate(
         worker: int, workers: int, queue: Tasks, dout: In, x: In, partial: Out, bias_sums: Out,
@@ -219,13 +220,13 @@ def correlate_tiles(m: int) -> Driver:
             for panel in range(panels):
                 transform_sums(
                     channels, 2, sums, sums_start + panel * channels * width,
-                    side * e.sums_step, e.sums_step, width,
+                    row_of_points * e.sums_step, e.sums_step, width,
                     partial, ((out + panel) * e.C + c_start) * WINDOW * width,
                     TAPS * width, width, WINDOW * width,
                 )  # fmt: skip
             task = take(queue)
 
-    return driver(correlate, f"{m}x{m}")
+    return driver(correlate, algorithm)
 
 
 @inner

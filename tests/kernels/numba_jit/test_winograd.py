@@ -19,12 +19,12 @@ EACH = 16 * 1024 * 1024
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("m", FILTERINGS)
+@pytest.mark.parametrize("algorithm", FILTERINGS)
 @pytest.mark.parametrize(("N", "C", "side"), [(64, 64, 224), (64, 512, 7), (2, 4096, 14)])
-def test_a_worker_takes_bounded_memory(N, C, side, m, dtype):
+def test_a_worker_takes_bounded_memory(N, C, side, algorithm, dtype):
     x, dtype = (N, C, side, side), np.dtype(dtype)
-    forward = winograd.plan(m, x, x, (-1, -1), False, dtype)
-    weight = winograd_weight.plan(m, x, x, (1, 1, 1, 1), dtype)
+    forward = winograd.plan(algorithm, x, x, (-1, -1), False, dtype)
+    weight = winograd_weight.plan(algorithm, x, x, (1, 1, 1, 1), dtype)
     own = (
         forward.taps_size + forward.turned_size + forward.local_size + forward.sources_size
         + forward.products_size + forward.sums_size,
@@ -32,13 +32,13 @@ def test_a_worker_takes_bounded_memory(N, C, side, m, dtype):
         + weight.sums_size + weight.line_size,
     )  # fmt: skip
     assert max(own) * dtype.itemsize <= EACH
-    most = max(winograd.ROUND_BYTES, winograd.ROUND_CHANNELS * FILTERINGS[m].points * C * 8)
+    most = max(winograd.ROUND_BYTES, winograd.ROUND_CHANNELS * FILTERINGS[algorithm].points * C * 8)
     assert forward.packed_size * dtype.itemsize <= 1.1 * most
 
 
 def test_rounds_cover_every_panel_once():
     x = (2, 512, 7, 7)
-    plan = winograd.plan(4, x, (2, 500, 7, 7), (-1, -1), False, np.dtype(np.float32))
+    plan = winograd.plan("winograd4", x, (2, 500, 7, 7), (-1, -1), False, np.dtype(np.float32))
     rounds = [extents.values[0] for extents in plan.rounds]
     assert len(rounds) > 1
     ends = [e.first_panel + e.panels for e in rounds]
@@ -46,11 +46,12 @@ def test_rounds_cover_every_panel_once():
     assert ends[-1] == -(-500 // (2 * lanes_of(np.dtype(np.float32))))
 
 
-@pytest.mark.parametrize("m", FILTERINGS)
+@pytest.mark.parametrize("algorithm", FILTERINGS)
 @pytest.mark.parametrize(
     ("N", "OH", "OW", "most"), [(5, 7, 7, 64), (1, 1, 1, 64), (3, 9, 301, 64), (7, 4, 3, 10)]
 )
-def test_blocks_cover_every_tile_once(N, OH, OW, most, m):
+def test_blocks_cover_every_tile_once(N, OH, OW, most, algorithm):
+    m = FILTERINGS[algorithm].step
     b = cut_tiles(N, OH, OW, m, most)
     seen = np.zeros((N, -(-OH // m), -(-OW // m)), int)
     for index in range(b.blocks):
@@ -75,15 +76,15 @@ SIGNALLING = {"f32": (np.uint32, 0x7FA00000), "f64": (np.uint64, 0x7FF4000000000
 
 @pytest.mark.skipif(not JIT, reason="plain Python gets fresh arrays")
 @pytest.mark.parametrize("dtype", SIGNALLING)
-@pytest.mark.parametrize("m", FILTERINGS)
+@pytest.mark.parametrize("algorithm", FILTERINGS)
 @pytest.mark.parametrize("op", ["forward", "backward_input", "backward_weight"])
 @pytest.mark.parametrize("channels", ["c16h8w8:oc16", "c3h9w7:oc5", "c19h6w6:oc40", "c48h5w5:oc17"])
-def test_nothing_is_computed_on_what_memory_was_left_with(op, m, channels, dtype):
+def test_nothing_is_computed_on_what_memory_was_left_with(op, algorithm, channels, dtype):
     """Numbers too small for full speed, as whole numbers look, took up to 58 times as long."""
     libm = ctypes.CDLL(ctypes.util.find_library("m"))
     problem = parse_problem(f"conv2d_{op}:{dtype}:n3{channels}k3p1")
     entries = find_op(problem.op).implementations
-    kernel = next(entry for entry in entries if entry.name == f"numba:winograd{m}").load()
+    kernel = next(entry for entry in entries if entry.name == f"numba:{algorithm}").load()
     inputs = make_inputs(problem)
     arrays = inputs | empty_outputs(problem, inputs)
     run_kernel(kernel, problem, arrays, 1)

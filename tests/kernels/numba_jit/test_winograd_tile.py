@@ -9,20 +9,20 @@ import pytest
 from fastscratch.kernels.numba_jit import compile as compiling
 from fastscratch.kernels.numba_jit import machine, vectors, winograd_tile
 from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS
-from fastscratch.kernels.numba_jit.winograd_tile import Transform
+from fastscratch.kernels.numba_jit.winograd_tile import kind_of
 
 needs_jit = pytest.mark.skipif(not compiling.JIT, reason="an intrinsic needs the JIT")
 
 WIDTHS = [(16, 6), (32, 6), (64, 14)]
 KINDS = {
-    f"{name}_{m}": Transform(getattr(filtering, name), side, **options)
-    for m, filtering in FILTERINGS.items()
-    for name, side, options in (
-        ("source", m + 2, {"shared": 2}),
-        ("weight", 3, {}),
-        ("output", m + 2, {"added": True}),
-        ("gradient", m, {"summed": True}),
-        ("sums", m + 2, {}),
+    f"{factor}_{name}": kind_of(filtering, factor, **options)
+    for name, filtering in FILTERINGS.items()
+    for factor, options in (
+        ("source", {"shared": 2}),
+        ("weight", {}),
+        ("output", {"added": True}),
+        ("gradient", {"summed": True}),
+        ("sums", {}),
     )
 }
 
@@ -84,48 +84,81 @@ def test_transform(width, name):
     src = 16 * rng.integers(-4, 5, 5000).astype(dtype)
     plain = winograd_tile.make_plain_transform(kind)
     step = kind.side - kind.shared
+    row = 7 * side if kind.spread is None else 46 * side
     for count, src_row, src_col in [(1, 9 * side, side + 1), (3, -3, -1), (0, 1, 1)]:
-        out, ref = np.zeros((2, 3 + 3 * 7 * 7 * side), dtype)
-        run(count, src, src_row, src_col, step * src_col, out, 7 * side, side)
+        out, ref = np.zeros((2, 3 + 3 * 7 * row), dtype)
+        run(count, src, src_row, src_col, step * src_col, out, row, side)
         plain(
-            count, 2, src, 150, src_row, src_col, step * src_col,
-            ref, 3, 7 * side, side, 49 * side,
+            count, 2, src, 150, src_row, src_col, step * src_col, ref, 3, row, side, 7 * row
         )  # fmt: skip
         # Products are rounded, or not, before they are added.
-        exact = name.endswith("_2")
+        exact = not name.endswith("winograd4")
         np.testing.assert_allclose(out, ref, rtol=0, atol=0 if exact else 1e-5 * abs(src).max())
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_the_plain_transform_is_the_product_of_three_matrices(name):
+    """Between those of the axes, and what takes both to the points and back."""
     kind = KINDS[name]
     matrix = matrix_of(kind.program, kind.side)
-    rows, columns = matrix.shape
     width = vectors.lanes_of(np.dtype(np.float32))
     rng = np.random.default_rng(0)
-    src = rng.integers(-9, 9, (columns + 1, columns, width)).astype(np.float32)
-    dst = np.zeros((rows + 1, rows, width), np.float32)
+    src = rng.integers(-9, 9, (kind.rows + 1, kind.line, width)).astype(np.float32)
+    values = np.array(kind.gather(src[0]) if kind.gather else src[: kind.rows])
+    ref = np.einsum("ia,abv,jb->ijv", matrix, values, matrix)
+    ref = np.array([kind.spread(ref)] if kind.spread else ref) + kind.added * src[kind.rows, 0]
+    rows, columns = ref.shape[:2]
+    dst = np.zeros((rows + 1, columns, width), np.float32)
     winograd_tile.make_plain_transform(kind)(
-        1, 1, src.ravel(), 0, columns * width, width, 0,
-        dst.reshape(-1), 0, rows * width, width, 0,
+        1, 1, src.ravel(), 0, kind.line * width, width, 0,
+        dst.reshape(-1), 0, columns * width, width, 0,
     )  # fmt: skip
-    block = src[:columns]
-    ref = np.einsum("ia,abv,jb->ijv", matrix, block, matrix) + kind.added * src[columns, 0]
     np.testing.assert_allclose(dst[:rows], ref, rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(dst[rows, 0], kind.summed * block.sum(axis=(0, 1)))
+    np.testing.assert_allclose(dst[rows, 0], kind.summed * values.sum(axis=(0, 1)))
 
 
-@pytest.mark.parametrize("m", FILTERINGS)
-def test_the_programs_filter(m):
-    """m outputs of three taps, exact but for the rounding of doubles, and both ways back."""
-    filtering = FILTERINGS[m]
+def at_points(filtering, factor, block):
+    """A factor of both axes, at the points."""
+    matrix = matrix_of(getattr(filtering, factor), len(block))
+    values = matrix @ block @ matrix.T
+    meeting = filtering.meeting
+    return np.array(getattr(meeting, factor)(values)) if meeting else values.ravel()
+
+
+def of_points(filtering, factor, points):
+    """The way back."""
+    side = filtering.side
+    matrix = matrix_of(getattr(filtering, factor), side)
+    meeting = filtering.meeting
+    values = getattr(meeting, factor)(points) if meeting else points.reshape(side, side)
+    return matrix @ np.array(values) @ matrix.T
+
+
+def correlate(image, window):
+    """The plain sum, in every place where the window is inside."""
+    return np.einsum("ijab,ab->ij", np.lib.stride_tricks.sliding_window_view(image, window.shape),
+                     window)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILTERINGS)
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_programs_filter(name, whole):
+    """Outputs and both ways back: exact for whole numbers where that is promised."""
+    filtering = FILTERINGS[name]
     rng = np.random.default_rng(0)
-    d, g, dy = rng.standard_normal(m + 2), rng.standard_normal(3), rng.standard_normal(m)
-    source, weight = np.array(filtering.source(list(d))), np.array(filtering.weight(list(g)))
-    y = filtering.output(list(source * weight))
-    np.testing.assert_allclose(y, np.correlate(d, g, "valid"), rtol=1e-12)
-    dw = filtering.sums(list(source * np.array(filtering.gradient(list(dy)))))
-    np.testing.assert_allclose(dw, np.correlate(d, dy, "valid"), rtol=1e-12)
+    d, g, dy = (
+        rng.integers(-9, 9, (n, n)).astype(float) if whole else rng.standard_normal((n, n))
+        for n in (filtering.side, 3, filtering.step)
+    )
+    source = at_points(filtering, "source", d)
+    assert source.size == filtering.points
+    y = of_points(filtering, "output", source * at_points(filtering, "weight", g))
+    dw = of_points(filtering, "sums", source * at_points(filtering, "gradient", dy))
+    if whole and name != "winograd4":
+        np.testing.assert_array_equal(y, correlate(d, g))
+        np.testing.assert_array_equal(dw, correlate(d, dy))
+    np.testing.assert_allclose(y, correlate(d, g), rtol=0, atol=1e-12 * 81 * 9)
+    np.testing.assert_allclose(dw, correlate(d, dy), rtol=0, atol=1e-12 * 81 * 16)
 
 
 @needs_jit
@@ -156,7 +189,7 @@ def test_the_loop_holds_its_sums_in_registers():
 @needs_jit
 def test_neighbours_share_their_first_transform():
     """F(2x2) of the source: nothing is multiplied, and a block adds what is new in it alone."""
-    transform = winograd_tile.make_transform(KINDS["source_2"], 16, fused=False)
+    transform = winograd_tile.make_transform(KINDS["source_winograd2"], 16, fused=False)
 
     @numba.njit
     def run(count, src, dst):
