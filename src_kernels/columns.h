@@ -47,3 +47,33 @@ TILE_FUNCTION void X(gather_columns)(int vectors, int whole, REAL *columns, ptrd
 }
 #undef COLUMNS_CASE
 #undef COLUMNS_ARGUMENTS
+
+/* row[:] += the columns of some taps, which lie `step` apart, where they meet a row of an image.
+
+   For each vector of the row and each tap: which lanes it meets, and the first of its elements; those that
+   follow are `spread` over the lanes, or lie as the lanes do. The row is read and written once for all
+   taps: added to it one by one, they wait for each other (1.5 to 5 times as long). */
+TILE_FUNCTION void X(add_taps)(REAL *row, ptrdiff_t count, int taps, int spread, const REAL *columns,
+                               ptrdiff_t step, const unsigned *lanes, const ptrdiff_t *first)
+{
+    for (ptrdiff_t v = 0; v < count; v += LANES, lanes += taps, first += taps) {
+#if HAS_MASKS
+        const ptrdiff_t width = count - v < LANES ? count - v : LANES;
+        X(vec) sum = X(load_first)(row + v, width);
+        if (spread)
+            for (int k = 0; k < taps; k++)
+                sum += (X(vec))EXPANDING_LOAD(lanes[k], columns + k * step + first[k]);
+        else
+            for (int k = 0; k < taps; k++)
+                sum += X(load_some)(columns + k * step + first[k], lanes[k]);
+        X(store_first)(row + v, sum, width);
+#else
+        for (int k = 0; k < taps; k++) {
+            const REAL *from = columns + k * step + first[k];
+            for (int i = 0; i < LANES; i++)
+                if (lanes[k] >> i & 1)
+                    row[v + i] += spread ? *from++ : from[i];
+        }
+#endif
+    }
+}

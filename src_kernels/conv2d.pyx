@@ -27,7 +27,8 @@ from input_gradient cimport (
     shift_and_add,
 )
 from input_columns cimport (
-    LARGEST_COLUMNS, MOST_PARTS, InputColumns, columns_pay, parts_of, scatter_columns,
+    LARGEST_COLUMNS, MOST_PARTS, InputColumns, Meetings, columns_pay, meetings_of, parts_of,
+    scatter_columns,
 )
 from phases cimport Phase, phase_of, reaches_all
 from tile cimport real
@@ -339,15 +340,18 @@ cdef void add_columns(
     cdef Py_ssize_t pieces = p.row_blocks * p.col_blocks * p.panel_groups, unit = job // parts
     cdef Py_ssize_t g = unit // p.image_blocks, n = unit % p.image_blocks * p.images, i, c
     cdef real* made = <real*> (p.workspace + worker * p.workspace_size + buffer)
+    cdef Meetings meetings
     if unit >= p.G * p.image_blocks:
         return
+    meetings = meetings_of(columns, sizeof(real))
     p.out = made - n * p.out_image - g * p.OC * p.out_plane
     for i in range(pieces):
         correlate(&p, unit * pieces + i, worker, dx)
     for i in range(min(p.images, p.N - n)):
         for c in range(channels):
             scatter_columns(
-                columns, made + i * p.out_image + c * columns.KH * columns.KW * p.out_plane,
+                columns, &meetings,
+                made + i * p.out_image + c * columns.KH * columns.KW * p.out_plane,
                 dx + (((n + i) * p.G + g) * columns.C + first + c) * columns.H * columns.W,
             )
 

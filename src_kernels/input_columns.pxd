@@ -13,7 +13,7 @@ from libc.string cimport memset
 
 from geometry cimport ceil_div, end_inside, first_inside
 from phases cimport Phase, phase_of
-from tile cimport TILE_ROWS, lanes_of, real
+from tile cimport HAS_MASKS, TILE_ROWS, add_taps, lanes_of, real
 
 cdef enum:
     COLUMNS_OF_JOB = 192 << 10  # bytes, about
@@ -21,6 +21,7 @@ cdef enum:
     MOST_PARTS = 16  # that the channels of a group are cut into
     ENOUGH_COLUMNS = 8  # jobs
     LEAST_COLUMNS = 4 * TILE_ROWS  # of a pixel, that make it a product
+    MOST_MEETINGS = 256  # of a row of taps with the vectors of a row of the image
 
 
 cdef struct InputColumns:
@@ -62,33 +63,66 @@ cdef inline bint columns_pay(
 ) noexcept nogil:
     """Whether this is the way, rather than input_gradient.pxd if `is_few`, or correlate.pxd.
 
-    Times of all three, as multiply-adds, with constants for 580 random shapes on AVX2 (one thread):
-    1.02 times as long as the best of both, in the geometric mean, where the other way alone took
-    1.3 (few channels) and 1.12 times as long. 16x16 patches of stride 16 take a 25th.
+    Times of all three, as multiply-adds: of each, and of each position that is stored or column
+    that is added up, which count as so many vectors of them. The constants are for 580 random
+    shapes on AVX2 and 420 on AVX-512, one thread. On 350 others (AVX-512, one thread and two) that
+    takes 1.02 to 1.03 times as long as the best way, the other ways alone 1.4 to 1.6 times.
     """
-    cdef Py_ssize_t taps = p.KH * p.KW, windows = p.OH * p.OW, filled, lanes = lanes_of(itemsize)
+    cdef Py_ssize_t taps = p.KH * p.KW, windows = p.OH * p.OW, lanes = lanes_of(itemsize)
+    cdef bint wide = HAS_MASKS
+    cdef double other
     cdef Axis rows, cols
     if p.C * taps < LEAST_COLUMNS:
         return False
     if ceil_div(p.C, parts) * taps * windows * itemsize > LARGEST_COLUMNS:
         return False
-    if taps == 1 and p.stride_h == 1 and p.stride_w == 1:
-        return False  # dx is the columns
+    if taps == 1:
+        return False  # the product is dx, but for its places
     rows = axis_of(p.H, p.KH, p.stride_h, p.dilation_h, p.top)
     if is_few:
-        filled = p.C * p.KW * p.OW * (OC * rows.products + 8 * lanes * rows.positions) * 9 // 5
+        other = OC * rows.products + (36 if wide else 8) * lanes * rows.positions
+        other *= p.C * p.KW * p.OW * (7.6 if wide else 1.8)
     else:
         cols = axis_of(p.W, p.KW, p.stride_w, p.dilation_w, p.left)
-        filled = OC * rows.products * cols.products
-        filled += 16 * lanes * rows.positions * cols.positions
-        filled = filled * ceil_div(p.C, lanes) * lanes * 6 // 5
-        if p.C <= lanes:
-            filled = filled * 7 // 5  # one vector in a row of the tile
-    return filled > p.C * taps * windows * (OC + 12 * lanes)
+        other = OC * rows.products * cols.products
+        other += (11 if wide else 16) * lanes * rows.positions * cols.positions
+        other *= ceil_div(p.C, lanes) * lanes * (5.4 if wide else 1.2)
+        if p.C <= lanes:  # one vector in a row of the tile
+            other *= 1.25 if wide else 1.4
+    return other > p.C * taps * windows * (OC + (45 if wide else 12) * lanes)
+
+
+cdef struct Meetings:
+    # Where a row of taps meets a row of dx, if its vectors are added up in lanes.
+    Py_ssize_t count
+    unsigned int[MOST_MEETINGS] lanes  # [vector][tap]: which lanes of the vector
+    Py_ssize_t[MOST_MEETINGS] first  # the window in the first of them, or that of lane 0
+
+
+cdef inline Meetings meetings_of(const InputColumns* p, Py_ssize_t itemsize) noexcept nogil:
+    cdef Meetings m
+    cdef Py_ssize_t lanes = lanes_of(itemsize), kw, ow, col, iw, i
+    m.count = ceil_div(p.W, lanes) * p.KW
+    if m.count > MOST_MEETINGS or not HAS_MASKS:
+        m.count = 0
+    if p.stride_w == 1 and p.KW < 4 and p.OW >= 2 * lanes:
+        m.count = 0  # long rows, one after the other
+    for i in range(m.count):
+        m.lanes[i] = 0
+        m.first[i] = 0
+    for kw in range(p.KW):
+        col = kw * p.dilation_w - p.left
+        for ow in range(first_inside(col, p.stride_w), end_inside(col, p.stride_w, p.OW, p.W)):
+            iw = col + ow * p.stride_w
+            i = iw // lanes * p.KW + kw
+            if m.lanes[i] == 0:
+                m.first[i] = ow if p.stride_w > 1 else ow - iw % lanes
+            m.lanes[i] |= 1u << (iw % lanes)
+    return m
 
 
 cdef inline void scatter_columns(
-    const InputColumns* p, const real* columns, real* dx
+    const InputColumns* p, const Meetings* m, const real* columns, real* dx
 ) noexcept nogil:
     """One plane of dx: zero, then the columns of each tap in their places."""
     cdef Py_ssize_t kh, kw, row, col, oh, ow, first, end
@@ -111,7 +145,14 @@ cdef inline void scatter_columns(
                         to[kw * p.dilation_w] += at[kw * p.OH * p.OW]
                     at += p.KW * p.OH * p.OW
         return
-    for kh in range(p.KH):
+    for kh in range(p.KH if m.count else 0):
+        row = kh * p.dilation_h - p.top
+        for oh in range(first_inside(row, p.stride_h), end_inside(row, p.stride_h, p.OH, p.H)):
+            add_taps(
+                dx + (row + oh * p.stride_h) * p.W, p.W, p.KW, p.stride_w > 1,
+                columns + kh * p.KW * p.OH * p.OW + oh * p.OW, p.OH * p.OW, m.lanes, m.first,
+            )
+    for kh in range(0 if m.count else p.KH):
         row = kh * p.dilation_h - p.top
         for kw in range(p.KW):
             col = kw * p.dilation_w - p.left

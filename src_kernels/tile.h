@@ -105,6 +105,7 @@
 #define MASKED_LOAD(mask, p) _mm256_maskload_ps(p, (__m256i)(mask))
 #endif
 #define MASKED_STORE _mm512_mask_storeu_ps
+#define EXPANDING_LOAD _mm512_maskz_expandloadu_ps
 #define X(name) PASTE(name, _f32)
 #include "tile.h"
 #undef REAL
@@ -112,6 +113,7 @@
 #undef MASK_INT
 #undef MASKED_LOAD
 #undef MASKED_STORE
+#undef EXPANDING_LOAD
 #undef X
 
 #define REAL double
@@ -123,6 +125,7 @@
 #define MASKED_LOAD(mask, p) _mm256_maskload_pd(p, (__m256i)(mask))
 #endif
 #define MASKED_STORE _mm512_mask_storeu_pd
+#define EXPANDING_LOAD _mm512_maskz_expandloadu_pd
 #define X(name) PASTE(name, _f64)
 #include "tile.h"
 #undef REAL
@@ -130,6 +133,7 @@
 #undef MASK_INT
 #undef MASKED_LOAD
 #undef MASKED_STORE
+#undef EXPANDING_LOAD
 #undef X
 
 #elif defined(REAL)

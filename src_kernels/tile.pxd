@@ -5,6 +5,7 @@ cdef extern from "tile.h" nogil:
         FASTSCRATCH_VECTOR_BYTES
         TILE_ROWS
         ADDRESSED_ROWS
+        HAS_MASKS
         WIDE_ROWS
         FEW_COLUMNS
     bint CHECKED
@@ -25,6 +26,10 @@ cdef extern from "tile.h" nogil:
                             Py_ssize_t, const Py_ssize_t*, const Py_ssize_t*)
     void gather_columns_f64(int, int, double*, Py_ssize_t, const double*, const Py_ssize_t*,
                             Py_ssize_t, const Py_ssize_t*, const Py_ssize_t*)
+    void add_taps_f32(float*, Py_ssize_t, int, int, const float*, Py_ssize_t, const unsigned int*,
+                      const Py_ssize_t*)
+    void add_taps_f64(double*, Py_ssize_t, int, int, const double*, Py_ssize_t,
+                      const unsigned int*, const Py_ssize_t*)
     void pack_tile_f32(float*, const float*, Py_ssize_t, int, Py_ssize_t)
     void pack_tile_f64(double*, const double*, Py_ssize_t, int, Py_ssize_t)
     void pack_part_f32(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t)
@@ -118,6 +123,17 @@ cdef inline void few_columns(
     else:
         few_columns_f64(<int> cols, rows, a, a_step, depth, b, b_step, init, init_step,
                         out, out_step)
+
+
+cdef inline void add_taps(
+    real* row, Py_ssize_t count, Py_ssize_t taps, bint spread, const real* columns,
+    Py_ssize_t step, const unsigned int* lanes, const Py_ssize_t* first,
+) noexcept nogil:
+    """row[:] += columns of some taps, in the lanes that each of them meets"""
+    if real is float:
+        add_taps_f32(row, count, <int> taps, spread, columns, step, lanes, first)
+    else:
+        add_taps_f64(row, count, <int> taps, spread, columns, step, lanes, first)
 
 
 cdef inline void gather_columns(
