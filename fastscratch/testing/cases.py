@@ -130,7 +130,6 @@ CONV_CASES = {
     "tiles_overhang": "n3c17h7w9:oc16k3p1",
     "tiles_of_images": "n7c20h4w3:oc18k3p1",
     "tiles_of_4x4": "n8c16h8w8:oc17k3p1",
-    "tiles_often_used": "n128c32h3w3:oc32k3p1",
     "tiles_many_channels": "n1c300h6w5:oc9k3p1",
     "tiles_wide": "n1c16h3w173:oc16k3p0x1x1x0",
     "tiles_padded": "n1c3h2w3:oc4k3p4x3x5x2",

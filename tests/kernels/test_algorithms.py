@@ -15,6 +15,7 @@ from fastscratch.kernels.algorithms import (
 from fastscratch.kernels.catalogue import BACKENDS, OPS, backend_reason
 from fastscratch.kernels.problem import parse_problem
 from fastscratch.testing import all_problems, make_inputs
+from fastscratch.testing.cases import shapes_of
 from fastscratch.testing.inputs import double_precision, reference_outputs, run_kernel
 
 
@@ -39,9 +40,11 @@ def test_an_algorithm_is_on_the_list_of_its_operations(algorithm):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda algorithm: algorithm.name)
-def test_what_is_preferred_is_supported_and_the_cases_have_both(algorithm):
+def test_what_is_preferred_is_supported_and_cases_and_shapes_have_both(algorithm):
     for op in algorithm.functions:
-        found = {(algorithm.supports(p), algorithm.prefers(p)) for p in all_problems(op)}
+        shapes = [parse_problem(f"{op}:f32:{text}") for text in shapes_of(op).values()]
+        problems = [*all_problems(op), *shapes]
+        found = {(algorithm.supports(p), algorithm.prefers(p)) for p in problems}
         assert (True, False) in found
         assert (True, True) in found
 

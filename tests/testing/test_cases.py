@@ -24,7 +24,7 @@ def test_every_case_is_a_problem_of_its_own(op):
 def test_cases_are_small_and_the_smallest_comes_first(op):
     sizes = [OPS[op].nbytes(problem) for problem in all_problems(op)]
     assert sizes == sorted(sizes)
-    assert sizes[-1] < 700_000
+    assert sizes[-1] < 300_000
     assert max(OPS[op].flops(problem) for problem in all_problems(op)) < 4_000_000
 
 
