@@ -21,6 +21,10 @@ cdef enum:
     CHANNELS_PER_COPY = 256
     LEAST_RUN = 6  # pixels of a row, as many sums as hide the latency of a multiply-add
     LEAST_TILES = 3  # of output channels, that repay fetching columns
+    # One tile does where planes are large and products not few: 1.1 to 2.5 times as fast, AVX2 too,
+    # and 0.5 to 1.05 times on planes of 14x14.
+    LARGE_PLANE = 576
+    LEAST_PRODUCTS = 768
 
 
 cdef enum Way:
@@ -217,7 +221,10 @@ cdef inline void plan_tile(Correlation* p, Py_ssize_t lanes) noexcept nogil:
     elif p.OC <= lanes:
         tile_cost += tile_cost // 3
     p.way = WIDE if wide_cost < tile_cost else TILE
-    if p.taps == 1 and p.OC > LEAST_TILES * TILE_ROWS:
+    if p.taps == 1 and p.OC > (
+        TILE_ROWS if p.OH * p.OW >= LARGE_PLANE and p.C * p.OC >= LEAST_PRODUCTS
+        else LEAST_TILES * TILE_ROWS
+    ):
         p.way = COLUMNS
     if p.way == TILE:
         p.panel = 2 * lanes
