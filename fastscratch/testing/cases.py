@@ -38,7 +38,7 @@ CONV_CASES = {
     "batch_1": "n1c8h7w7:oc8k3p1",
     "many_images": "n9c2h4w4:oc3k3",
     "pointwise": "n2c5h4w6:oc7k1",
-    "pointwise_large": "n1c32h25w24:oc24k1",
+    "pointwise_large": "n1c32h24w24:oc24k1",
     "pointwise_channels": "n1c37h5w7:oc34k1",
     "pointwise_columns": "n1c47h7w7:oc45k1",
     "pointwise_images": "n32c43h1w2:oc43k1",
