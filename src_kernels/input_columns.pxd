@@ -94,7 +94,7 @@ cdef inline bint columns_pay(
 
 cdef struct Meetings:
     # Where a row of taps meets a row of dx, if its vectors are added up in lanes.
-    Py_ssize_t count
+    Py_ssize_t count  # 0 if they are not
     unsigned int[MOST_MEETINGS] lanes  # [vector][tap]: which lanes of the vector
     Py_ssize_t[MOST_MEETINGS] first  # the window in the first of them, or that of lane 0
 
@@ -102,11 +102,11 @@ cdef struct Meetings:
 cdef inline Meetings meetings_of(const InputColumns* p, Py_ssize_t itemsize) noexcept nogil:
     cdef Meetings m
     cdef Py_ssize_t lanes = lanes_of(itemsize), kw, ow, col, iw, i
+    cdef bint long_rows = p.stride_w == 1 and p.KW < 4 and p.OW >= 2 * lanes
     m.count = ceil_div(p.W, lanes) * p.KW
-    if m.count > MOST_MEETINGS or not HAS_MASKS:
+    if m.count > MOST_MEETINGS or long_rows or not HAS_MASKS:
         m.count = 0
-    if p.stride_w == 1 and p.KW < 4 and p.OW >= 2 * lanes:
-        m.count = 0  # long rows, one after the other
+        return m
     for i in range(m.count):
         m.lanes[i] = 0
         m.first[i] = 0
