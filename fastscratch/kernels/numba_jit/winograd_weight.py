@@ -45,10 +45,8 @@ from fastscratch.types import Array, Padding
 TILES = {"winograd2": 96, "winograd4": 42, "gauss4": 42}
 """Tiles of a block: their products are added to S, which costs as much as 20 tiles."""
 
-RANGE = {"winograd2": 64, "winograd4": 64, "gauss4": 64}
-"""Channels, and output channels, of a range: S is to stay in the cache, L2 or L3."""
-SHORT_RANGE, FEW_TASKS = 64, 4
-"""The same where there are fewer tasks otherwise."""
+RANGE = 64
+"""Channels, and output channels, of a range: S is to stay in L2."""
 
 WINDOW = TAPS * TAPS
 
@@ -117,10 +115,7 @@ def plan(
     panels = -(-OC // width)
     b = cut_tiles(dout[0], dout[2], dout[3], m, TILES[algorithm])
     work = dout[0] * C * OC * -(-dout[2] // m) * -(-dout[3] // m) * points
-    extent = RANGE[algorithm]
-    if b.blocks * -(-C // extent) * -(-OC // extent) < FEW_TASKS:
-        extent = SHORT_RANGE
-    ranges, panel_ranges = -(-C // extent), min(-(-OC // extent), panels)
+    ranges, panel_ranges = -(-C // RANGE), min(-(-OC // RANGE), panels)
     dw_bytes = panels * width * C * WINDOW * dtype.itemsize
     slots = -(-wanted_tasks(work) // (ranges * panel_ranges))
     slots = max(min(slots, b.blocks, PARTIAL_BYTES // dw_bytes), 1)
