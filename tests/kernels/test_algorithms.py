@@ -46,7 +46,8 @@ def test_what_is_preferred_is_supported_and_cases_and_shapes_have_both(algorithm
         problems = [*all_problems(op), *shapes]
         found = {(algorithm.supports(p), algorithm.prefers(p)) for p in problems}
         assert (True, False) in found
-        assert (True, True) in found
+        never = (algorithm.name, op) == ("gauss4", "conv2d_backward_weight")
+        assert ((True, True) in found) is not never
 
 
 @pytest.mark.parametrize(
