@@ -143,7 +143,13 @@ _parts: "weakref.WeakKeyDictionary[Any, dict[Any, Any]]" = weakref.WeakKeyDictio
 
 
 def _compiled_into(context: Any, function: Any, signature: Any, inline: bool) -> Any:
-    """Compile a function into the library that is being made; its description for calls."""
+    """Compile a function into the library that is being made; its description for calls.
+
+    There it has a name that no other library has. Numba's own names are of a module, a function and
+    a number that starts anew in each process: two closures of one function, compiled by two
+    processes and loaded from the cache by a third, could have the same one, and one of them would
+    run in place of both.
+    """
     library = context.active_code_library
     parts = _parts.setdefault(library, {})
     key = function, signature.args
@@ -152,8 +158,13 @@ def _compiled_into(context: Any, function: Any, signature: Any, inline: bool) ->
         cpu_target.options.parse_as_flags(flags, _OPTIONS)
         flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
         flags.forceinline = inline
+        named = FunctionType(
+            function.__code__, function.__globals__, function.__name__, function.__defaults__,
+            function.__closure__,
+        )  # fmt: skip
+        named.__qualname__ = f"{function.__qualname__}.{library.name}"
         result = compiler.compile_internal(
-            context.typing_context, context, library, function,
+            context.typing_context, context, library, named,
             signature.args, signature.return_type, flags, locals={},
         )  # fmt: skip
         parts[key] = result.fndesc

@@ -42,6 +42,27 @@ def test_a_second_process_compiles_nothing(tmp_path, run_python):
 
 
 @needs_jit
+def test_what_two_processes_compiled_stays_apart_in_a_third(tmp_path, run_python):
+    """Parts of kernels once had the same names, and gauss4 ran the transforms of winograd4."""
+    program = """
+import sys
+import numpy as np
+import fastscratch as fs
+from fastscratch.kernels.numba_jit import compile as compiling
+compiling._run_alone()
+x = np.arange(2 * 16 * 8 * 8, dtype=np.float32).reshape(2, 16, 8, 8) % 7 - 3
+w = np.arange(16 * 16 * 9, dtype=np.float32).reshape(16, 16, 3, 3) % 5 - 2
+expected = fs.ops.conv2d_forward(x, w, backend="numpy")
+for algorithm in sys.argv[1:]:
+    y = fs.ops.conv2d_forward(x, w, backend=f"numba:{algorithm}")
+    np.testing.assert_allclose(y, expected, atol=1e-3, err_msg=algorithm)
+"""
+    # The same compiler in each, whose numbers start alike: its own parts were compiled before.
+    for algorithms in ([], ["gauss4"], ["winograd4"], ["gauss4", "winograd4"]):
+        run_python(program, arguments=algorithms, NUMBA_CACHE_DIR=str(tmp_path), PYTHONHASHSEED="0")
+
+
+@needs_jit
 def test_the_digest_covers_every_file(tmp_path, monkeypatch):
     copy = tmp_path / "numba_jit"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
