@@ -8,6 +8,9 @@ product are products of values. For each point that is one matrix product over t
     backward input   the same, of dout with the flipped weights
     backward weight  dw = G^T [ sum over tiles of (A dout A^T) * (B^T x B) ] G
 
+A dilated window sees every second or every n-th row and column: its tiles are those of as many
+images on either axis, whose pixels lie between each other.
+
 Three algorithms differ in their tiles and points:
 
     winograd2  2x2 outputs from 16 multiplications, 4 for each where the plain sum has 9
@@ -26,7 +29,7 @@ from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
 from tile cimport real
-from winograd cimport F2, F4, F4_EXACT
+from winograd cimport F2, F4, F4_EXACT, count_tiles
 from winograd_correlation cimport (
     Correlation, correlate, fill_tables, kernel_jobs, plan_correlation, transform_kernels,
 )
@@ -71,35 +74,41 @@ cdef void run_correlation(Correlation* p, real* out, int num_threads):
 
 cdef void correlation(
     int points, cnp.ndarray x, cnp.ndarray weight, const real* bias, cnp.ndarray y, tuple padding,
-    bint flipped, int num_threads,
+    tuple dilation, bint flipped, int num_threads,
 ):
     cdef Correlation p
     if y.size == 0:
         return
-    p.points = points
-    p.N, p.C, p.OC, p.OH, p.OW = x.shape[0], x.shape[1], y.shape[1], y.shape[2], y.shape[3]
+    cdef Py_ssize_t dilation_h = dilation[0], dilation_w = dilation[1]
+    count_tiles(&p.tiles, points, x.shape[0], y.shape[2], y.shape[3], dilation_h, dilation_w)
+    p.C, p.OC = x.shape[1], y.shape[1]
     p.weight, p.bias, p.flipped = weight.data, bias, flipped
     p.source.data, p.source.C, p.source.H, p.source.W = x.data, p.C, x.shape[2], x.shape[3]
     p.source.overlap = 2
     p.source.top, _, p.source.left, _ = padding
     if flipped:
-        p.source.top, p.source.left = 2 - p.source.top, 2 - p.source.left
+        p.source.top = 2 * dilation_h - p.source.top
+        p.source.left = 2 * dilation_w - p.source.left
     run_correlation(&p, <real*> y.data, num_threads)
 
 
-cdef void backward_weight(
-    int points, cnp.ndarray dout, cnp.ndarray x, real* dw, real* db, tuple padding, int num_threads,
+cdef void gradient(
+    int points, cnp.ndarray dout, cnp.ndarray x, real* dw, real* db, tuple padding, tuple dilation,
+    int num_threads,
 ):
     cdef Gradient p
-    p.points = points
-    p.N, p.C, p.OC, p.OH, p.OW = x.shape[0], x.shape[1], dout.shape[1], dout.shape[2], dout.shape[3]
-    if p.N == 0:
+    p.C, p.OC = x.shape[1], dout.shape[1]
+    if x.shape[0] == 0:
         memset(dw, 0, p.OC * p.C * 9 * sizeof(real))
         memset(db, 0, p.OC * sizeof(real))
         return
+    count_tiles(
+        &p.tiles, points, x.shape[0], dout.shape[2], dout.shape[3], dilation[0], dilation[1]
+    )
     p.x.data, p.x.C, p.x.H, p.x.W = x.data, p.C, x.shape[2], x.shape[3]
     p.x.top, _, p.x.left, _ = padding
-    p.dout.data, p.dout.C, p.dout.H, p.dout.W = dout.data, p.OC, p.OH, p.OW
+    p.dout.data, p.dout.C = dout.data, p.OC
+    p.dout.H, p.dout.W = p.tiles.OH, p.tiles.OW
     p.dout.top = p.dout.left = 0
     plan_gradient(&p, sizeof(real))
     cdef Py_ssize_t outputs = p.channel_blocks * p.groups, jobs = outputs * p.parts, job
@@ -129,15 +138,48 @@ cdef void backward_weight(
         memset(p.channel_offset, 0, 2 * p.table_size)
 
 
+cdef void forward(
+    int points, cnp.ndarray x, cnp.ndarray weight, cnp.ndarray bias, cnp.ndarray y, tuple padding,
+    tuple dilation, int num_threads,
+):
+    if x.descr.type_num == cnp.NPY_FLOAT32:
+        correlation(points, x, weight, <const float*> bias.data, y, padding, dilation, False,
+                    num_threads)
+    else:
+        correlation(points, x, weight, <const double*> bias.data, y, padding, dilation, False,
+                    num_threads)
+
+
+cdef void backward_input(
+    int points, cnp.ndarray dout, cnp.ndarray weight, cnp.ndarray dx, tuple padding,
+    tuple dilation, int num_threads,
+):
+    if dx.descr.type_num == cnp.NPY_FLOAT32:
+        correlation(points, dout, weight, <const float*> NULL, dx, padding, dilation, True,
+                    num_threads)
+    else:
+        correlation(points, dout, weight, <const double*> NULL, dx, padding, dilation, True,
+                    num_threads)
+
+
+cdef void backward_weight(
+    int points, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dw, cnp.ndarray db, tuple padding,
+    tuple dilation, int num_threads,
+):
+    if x.descr.type_num == cnp.NPY_FLOAT32:
+        gradient(points, dout, x, <float*> dw.data, <float*> db.data, padding, dilation,
+                 num_threads)
+    else:
+        gradient(points, dout, x, <double*> dw.data, <double*> db.data, padding, dilation,
+                 num_threads)
+
+
 def winograd2_forward(
     cnp.ndarray x, cnp.ndarray weight, cnp.ndarray bias, cnp.ndarray y,
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """y = bias + A^T [sum over c of (G weight G^T) * (B^T x B)] A, for each 2x2 tile of y."""
-    if x.descr.type_num == cnp.NPY_FLOAT32:
-        correlation(F2, x, weight, <const float*> bias.data, y, padding, False, num_threads)
-    else:
-        correlation(F2, x, weight, <const double*> bias.data, y, padding, False, num_threads)
+    forward(F2, x, weight, bias, y, padding, dilation, num_threads)
 
 
 def winograd2_backward_input(
@@ -145,10 +187,7 @@ def winograd2_backward_input(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dx = A^T [sum over oc of (G flipped weight G^T) * (B^T dout B)] A, for each 2x2 tile."""
-    if dx.descr.type_num == cnp.NPY_FLOAT32:
-        correlation(F2, dout, weight, <const float*> NULL, dx, padding, True, num_threads)
-    else:
-        correlation(F2, dout, weight, <const double*> NULL, dx, padding, True, num_threads)
+    backward_input(F2, dout, weight, dx, padding, dilation, num_threads)
 
 
 def winograd2_backward_weight(
@@ -156,10 +195,7 @@ def winograd2_backward_weight(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dw = G^T [sum over 2x2 tiles of dout of (A dout A^T) * (B^T x B)] G; db too."""
-    if x.descr.type_num == cnp.NPY_FLOAT32:
-        backward_weight(F2, dout, x, <float*> dw.data, <float*> db.data, padding, num_threads)
-    else:
-        backward_weight(F2, dout, x, <double*> dw.data, <double*> db.data, padding, num_threads)
+    backward_weight(F2, dout, x, dw, db, padding, dilation, num_threads)
 
 
 def winograd4_forward(
@@ -167,10 +203,7 @@ def winograd4_forward(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """y = bias + A^T [sum over c of (G weight G^T) * (B^T x B)] A, for each 4x4 tile of y."""
-    if x.descr.type_num == cnp.NPY_FLOAT32:
-        correlation(F4, x, weight, <const float*> bias.data, y, padding, False, num_threads)
-    else:
-        correlation(F4, x, weight, <const double*> bias.data, y, padding, False, num_threads)
+    forward(F4, x, weight, bias, y, padding, dilation, num_threads)
 
 
 def winograd4_backward_input(
@@ -178,10 +211,7 @@ def winograd4_backward_input(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dx = A^T [sum over oc of (G flipped weight G^T) * (B^T dout B)] A, for each 4x4 tile."""
-    if dx.descr.type_num == cnp.NPY_FLOAT32:
-        correlation(F4, dout, weight, <const float*> NULL, dx, padding, True, num_threads)
-    else:
-        correlation(F4, dout, weight, <const double*> NULL, dx, padding, True, num_threads)
+    backward_input(F4, dout, weight, dx, padding, dilation, num_threads)
 
 
 def winograd4_backward_weight(
@@ -189,10 +219,7 @@ def winograd4_backward_weight(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dw = G^T [sum over 4x4 tiles of dout of (A dout A^T) * (B^T x B)] G; db too."""
-    if x.descr.type_num == cnp.NPY_FLOAT32:
-        backward_weight(F4, dout, x, <float*> dw.data, <float*> db.data, padding, num_threads)
-    else:
-        backward_weight(F4, dout, x, <double*> dw.data, <double*> db.data, padding, num_threads)
+    backward_weight(F4, dout, x, dw, db, padding, dilation, num_threads)
 
 
 def gauss4_forward(
@@ -200,10 +227,7 @@ def gauss4_forward(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """y = bias + A^T [sum over c of (G weight G^T) * (B^T x B)] A, for each 4x4 tile of y."""
-    if x.descr.type_num == cnp.NPY_FLOAT32:
-        correlation(F4_EXACT, x, weight, <const float*> bias.data, y, padding, False, num_threads)
-    else:
-        correlation(F4_EXACT, x, weight, <const double*> bias.data, y, padding, False, num_threads)
+    forward(F4_EXACT, x, weight, bias, y, padding, dilation, num_threads)
 
 
 def gauss4_backward_input(
@@ -211,10 +235,7 @@ def gauss4_backward_input(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dx = A^T [sum over oc of (G flipped weight G^T) * (B^T dout B)] A, for each 4x4 tile."""
-    if dx.descr.type_num == cnp.NPY_FLOAT32:
-        correlation(F4_EXACT, dout, weight, <const float*> NULL, dx, padding, True, num_threads)
-    else:
-        correlation(F4_EXACT, dout, weight, <const double*> NULL, dx, padding, True, num_threads)
+    backward_input(F4_EXACT, dout, weight, dx, padding, dilation, num_threads)
 
 
 def gauss4_backward_weight(
@@ -222,11 +243,4 @@ def gauss4_backward_weight(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dw = G^T [sum over 4x4 tiles of dout of (A dout A^T) * (B^T x B)] G; db too."""
-    if x.descr.type_num == cnp.NPY_FLOAT32:
-        backward_weight(
-            F4_EXACT, dout, x, <float*> dw.data, <float*> db.data, padding, num_threads
-        )
-    else:
-        backward_weight(
-            F4_EXACT, dout, x, <double*> dw.data, <double*> db.data, padding, num_threads
-        )
+    backward_weight(F4_EXACT, dout, x, dw, db, padding, dilation, num_threads)

@@ -334,11 +334,13 @@ TILE_INLINE void X(load_points)(const int points, const int factor, const REAL *
 #undef A2
 #undef B2
 
-/* v[point][tile] of a row of `count` tiles, for one slice of channels, from an image [row][col][slice].
+/* v[point][tile] of a row of `count` tiles, for one slice of channels, from an image [row][col][slice]. Its
+   steps are those between the rows and columns that a window sees, which may be dilated.
 
    Neighbouring tiles share two columns: their first transform is done once. */
-TILE_INLINE void X(tiles_at_points_body)(const int points, const REAL *image, ptrdiff_t image_row, REAL *v,
-                                         ptrdiff_t v_point, ptrdiff_t v_tile, ptrdiff_t count)
+TILE_INLINE void X(tiles_at_points_body)(const int points, const REAL *image, ptrdiff_t image_row,
+                                         ptrdiff_t image_col, REAL *v, ptrdiff_t v_point, ptrdiff_t v_tile,
+                                         ptrdiff_t count)
 {
     const int n = VALUES(points), m = OUTPUTS_OF(points), slice = SLICE_BYTES / sizeof(REAL);
     for (int part = 0; part < slice; part += LANES) {
@@ -349,7 +351,7 @@ TILE_INLINE void X(tiles_at_points_body)(const int points, const REAL *image, pt
         for (int j = 0; j < 2; j++) {
             UNROLL
             for (int i = 0; i < n; i++)
-                d[i] = X(load)(source + i * image_row + j * slice);
+                d[i] = X(load)(source + i * image_row + j * image_col);
             X(image_values)(points, d, column[j]);
         }
         for (ptrdiff_t t = 0; t < count; t++) {
@@ -357,7 +359,7 @@ TILE_INLINE void X(tiles_at_points_body)(const int points, const REAL *image, pt
             for (int j = 2; j < n; j++) {
                 UNROLL
                 for (int i = 0; i < n; i++)
-                    d[i] = X(load)(source + i * image_row + j * slice);
+                    d[i] = X(load)(source + i * image_row + j * image_col);
                 X(image_values)(points, d, column[j]);
             }
             X(store_points)(points, IMAGE, column, n, target, v_point);
@@ -366,39 +368,40 @@ TILE_INLINE void X(tiles_at_points_body)(const int points, const REAL *image, pt
                 UNROLL
                 for (int i = 0; i < n; i++)
                     column[j][i] = column[j + m][i];
-            source += m * slice;
+            source += m * image_col;
             target += v_tile;
         }
     }
 }
 
-TILE_FUNCTION void X(tiles_at_points)(int points, const REAL *image, ptrdiff_t image_row, REAL *v,
-                                      ptrdiff_t v_point, ptrdiff_t v_tile, ptrdiff_t count)
+TILE_FUNCTION void X(tiles_at_points)(int points, const REAL *image, ptrdiff_t image_row, ptrdiff_t image_col,
+                                      REAL *v, ptrdiff_t v_point, ptrdiff_t v_tile, ptrdiff_t count)
 {
     if (points == F2)
-        X(tiles_at_points_body)(F2, image, image_row, v, v_point, v_tile, count);
+        X(tiles_at_points_body)(F2, image, image_row, image_col, v, v_point, v_tile, count);
     else if (points == F4)
-        X(tiles_at_points_body)(F4, image, image_row, v, v_point, v_tile, count);
+        X(tiles_at_points_body)(F4, image, image_row, image_col, v, v_point, v_tile, count);
     else
-        X(tiles_at_points_body)(F4_EXACT, image, image_row, v, v_point, v_tile, count);
+        X(tiles_at_points_body)(F4_EXACT, image, image_row, image_col, v, v_point, v_tile, count);
 }
 
 /* d[point][tile] of a row of `count` tiles of m x m gradients, likewise, and behind the last point their
    sum, which is what the bias gets. */
-TILE_INLINE void X(gradients_at_points_body)(const int points, const REAL *image, ptrdiff_t image_row, REAL *d,
-                                             ptrdiff_t d_point, ptrdiff_t d_tile, ptrdiff_t count)
+TILE_INLINE void X(gradients_at_points_body)(const int points, const REAL *image, ptrdiff_t image_row,
+                                             ptrdiff_t image_col, REAL *d, ptrdiff_t d_point,
+                                             ptrdiff_t d_tile, ptrdiff_t count)
 {
     const int m = OUTPUTS_OF(points), slice = SLICE_BYTES / sizeof(REAL);
     for (ptrdiff_t t = 0; t < count; t++)
         for (int part = 0; part < slice; part += LANES) {
-            const REAL *source = image + t * m * slice + part;
+            const REAL *source = image + t * m * image_col + part;
             REAL *target = d + t * d_tile + part;
             X(vec) column[MOST_VALUES][MOST_VALUES], dy[MOST_VALUES], sum = {0};
             UNROLL
             for (int j = 0; j < m; j++) {
                 UNROLL
                 for (int i = 0; i < m; i++)
-                    dy[i] = X(load)(source + i * image_row + j * slice);
+                    dy[i] = X(load)(source + i * image_row + j * image_col);
                 X(outputs_values)(points, dy, column[j]);
             }
             X(store_points)(points, OUTPUTS, column, m, target, d_point);
@@ -406,33 +409,35 @@ TILE_INLINE void X(gradients_at_points_body)(const int points, const REAL *image
             for (int i = 0; i < m; i++)
                 UNROLL
                 for (int j = 0; j < m; j++)
-                    sum += X(load)(source + i * image_row + j * slice);
+                    sum += X(load)(source + i * image_row + j * image_col);
             X(store)(target + points * d_point, sum);
         }
 }
 
-TILE_FUNCTION void X(gradients_at_points)(int points, const REAL *image, ptrdiff_t image_row, REAL *d,
-                                          ptrdiff_t d_point, ptrdiff_t d_tile, ptrdiff_t count)
+TILE_FUNCTION void X(gradients_at_points)(int points, const REAL *image, ptrdiff_t image_row,
+                                          ptrdiff_t image_col, REAL *d, ptrdiff_t d_point, ptrdiff_t d_tile,
+                                          ptrdiff_t count)
 {
     if (points == F2)
-        X(gradients_at_points_body)(F2, image, image_row, d, d_point, d_tile, count);
+        X(gradients_at_points_body)(F2, image, image_row, image_col, d, d_point, d_tile, count);
     else if (points == F4)
-        X(gradients_at_points_body)(F4, image, image_row, d, d_point, d_tile, count);
+        X(gradients_at_points_body)(F4, image, image_row, image_col, d, d_point, d_tile, count);
     else
-        X(gradients_at_points_body)(F4_EXACT, image, image_row, d, d_point, d_tile, count);
+        X(gradients_at_points_body)(F4_EXACT, image, image_row, image_col, d, d_point, d_tile, count);
 }
 
 /* out[pixel][panel] of a row of `count` tiles, from products [point][tile], plus bias. Only `rows` rows
    and `cols` columns are inside of the output: the last tile may overhang. */
 TILE_INLINE void X(tiles_of_points_body)(const int points, const REAL *products, ptrdiff_t point,
                                          ptrdiff_t tile_step, const REAL *bias, REAL *out,
-                                         ptrdiff_t out_row, ptrdiff_t count, ptrdiff_t rows, ptrdiff_t cols)
+                                         ptrdiff_t out_row, ptrdiff_t out_col, ptrdiff_t count, ptrdiff_t rows,
+                                         ptrdiff_t cols)
 {
     const int m = OUTPUTS_OF(points), panel = 2 * LANES;
     for (ptrdiff_t t = 0; t < count; t++) {
         const ptrdiff_t width = cols - t * m;
         for (int part = 0; part < panel; part += LANES) {
-            REAL *target = out + t * m * panel + part;
+            REAL *target = out + t * m * out_col + part;
             const X(vec) start = X(load)(bias + part);
             X(vec) y[MOST_VALUES][MOST_VALUES];
             X(load_points)(points, OUTPUTS, products + t * tile_step + part, point, y);
@@ -441,21 +446,24 @@ TILE_INLINE void X(tiles_of_points_body)(const int points, const REAL *products,
                 UNROLL
                 for (int i = 0; i < m; i++)
                     if (i < rows && j < width)
-                        X(store)(target + i * out_row + j * panel, y[j][i] + start);
+                        X(store)(target + i * out_row + j * out_col, y[j][i] + start);
         }
     }
 }
 
 TILE_FUNCTION void X(tiles_of_points)(int points, const REAL *products, ptrdiff_t point, ptrdiff_t tile_step,
-                                      const REAL *bias, REAL *out, ptrdiff_t out_row, ptrdiff_t count,
-                                      ptrdiff_t rows, ptrdiff_t cols)
+                                      const REAL *bias, REAL *out, ptrdiff_t out_row, ptrdiff_t out_col,
+                                      ptrdiff_t count, ptrdiff_t rows, ptrdiff_t cols)
 {
     if (points == F2)
-        X(tiles_of_points_body)(F2, products, point, tile_step, bias, out, out_row, count, rows, cols);
+        X(tiles_of_points_body)(F2, products, point, tile_step, bias, out, out_row, out_col, count, rows,
+                                cols);
     else if (points == F4)
-        X(tiles_of_points_body)(F4, products, point, tile_step, bias, out, out_row, count, rows, cols);
+        X(tiles_of_points_body)(F4, products, point, tile_step, bias, out, out_row, out_col, count, rows,
+                                cols);
     else
-        X(tiles_of_points_body)(F4_EXACT, products, point, tile_step, bias, out, out_row, count, rows, cols);
+        X(tiles_of_points_body)(F4_EXACT, products, point, tile_step, bias, out, out_row, out_col, count, rows,
+                                cols);
 }
 
 /* u[point] of a panel's 3x3 weights [tap][panel]. */

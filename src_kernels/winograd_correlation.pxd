@@ -11,8 +11,8 @@ from libc.string cimport memset
 from geometry cimport aligned, ceil_div, part_start
 from tile cimport CHECK, TILE_ROWS, lanes_of, product_tile, real, tile, transpose
 from winograd cimport (
-    KERNELS, OUTPUTS_OF, SLICE_BYTES, Block, Source, Tiles, block_of, kernel_at_points, odd_lines,
-    plan_source, plan_tiles, tiles_of_points, transform_block,
+    KERNELS, SLICE_BYTES, Block, Source, Tiles, block_of, cut_tiles, kernel_at_points, odd_lines,
+    phase_outputs, plan_source, tiles_of_points, transform_block,
 )
 
 cdef enum:
@@ -40,13 +40,13 @@ cdef enum:
 
 cdef struct Correlation:
     # the problem
-    Py_ssize_t points, N, C, OC, OH, OW
+    Py_ssize_t C, OC
     bint flipped  # weights (C, OC, 3, 3), each turned around, in place of (OC, C, 3, 3)
     const void* weight
     const void* bias  # (OC,), or NULL
-    # the plan: a function of the problem, but for who computes which tiles
     Tiles tiles
     Source source
+    # the plan: a function of the problem, but for who computes which tiles
     Py_ssize_t panel, panels, chunks
     Py_ssize_t rounds, round_panels, shares  # panels of a round, and jobs that share them
     Py_ssize_t group  # panels that are multiplied at one point before the next
@@ -69,25 +69,24 @@ cdef inline void plan_correlation(
 
     Sums are the same for any number of threads: only who computes which tiles depends on it.
     """
-    cdef Py_ssize_t slice = SLICE_BYTES // itemsize, m = OUTPUTS_OF(p.points)
+    cdef Py_ssize_t slice = SLICE_BYTES // itemsize, m = p.tiles.m, points = p.tiles.points
     cdef Py_ssize_t blocks, tiles, share
     cdef Py_ssize_t jobs = min(ENOUGH_JOBS, JOBS_PER_THREAD * num_threads) if num_threads > 1 else 1
     p.panel = 2 * lanes_of(itemsize)
     p.panels = ceil_div(p.OC, p.panel)
     p.chunks = ceil_div(p.C, CHUNK)
-    tiles = p.points * p.C * itemsize
+    tiles = points * p.C * itemsize
     tiles = min(
         MOST_BLOCK_BYTES // tiles, MOST_TILES, max(LEAST_COLUMNS // m, BLOCK_BYTES // tiles)
     )
     # An even share of a small problem, rather than one block of most of it and another of the rest;
     # but where panels can be shared, no fewer tiles than repay fetching the weights.
-    share = ceil_div(p.N * ceil_div(p.OH, m) * ceil_div(p.OW, m), jobs)
+    share = ceil_div(p.tiles.all_tiles, jobs)
     share = max(share, TILE_ROWS if p.OC < 2 * SHARE_CHANNELS else 2 * TILE_ROWS)
-    tiles = max(1, min(tiles, share))
-    p.tiles = plan_tiles(p.points, p.N, p.OH, p.OW, tiles, TILE_ROWS)
+    cut_tiles(&p.tiles, max(1, min(tiles, share)), TILE_ROWS)
     plan_source(&p.source, &p.tiles, p.C, p.C, itemsize)
     p.kernel_point = odd_lines(p.C * p.panel, slice)
-    p.kernel_panel = p.points * p.kernel_point
+    p.kernel_panel = points * p.kernel_point
     blocks = p.tiles.row_blocks * p.tiles.col_blocks
     p.rounds = max(KERNEL_BYTES // (p.kernel_panel * itemsize), ROUND_CHANNELS // p.panel)
     p.rounds = ceil_div(p.panels, p.rounds)
@@ -99,14 +98,13 @@ cdef inline void plan_correlation(
     if p.source.points_size > POINTS_BYTES:
         p.group = min(ceil_div(p.round_panels, p.shares), max(1, GROUP_CHANNELS // p.panel))
 
-    tiles = p.tiles.rows * p.tiles.cols
     p.product_tile = p.group * p.panel
-    p.product_point = odd_lines(tiles * p.product_tile, slice)
+    p.product_point = odd_lines(p.tiles.most * p.product_tile, slice)
     p.kernels_size = aligned(p.round_panels * p.kernel_panel * itemsize)
     p.bias_size = aligned(p.panels * p.panel * itemsize)
-    p.table_size = aligned(max(tiles, min(p.C, CHUNK)) * sizeof(Py_ssize_t))
-    p.product_size = aligned(p.points * p.product_point * itemsize)
-    p.result_size = aligned(tiles * m * m * p.panel * itemsize)
+    p.table_size = aligned(max(p.tiles.most, min(p.C, CHUNK)) * sizeof(Py_ssize_t))
+    p.product_size = aligned(points * p.product_point * itemsize)
+    p.result_size = aligned(p.tiles.most * m * m * p.panel * itemsize)
     p.taps_size = aligned(KERNELS * 9 * p.panel * itemsize)
     p.workspace_size = max(p.taps_size, (
         p.source.raw_size + p.source.image_size + p.source.points_size
@@ -124,7 +122,7 @@ cdef inline void fill_tables(Correlation* p, real* tag) noexcept nogil:
     if bias != NULL:
         for i in range(p.OC):
             padded_bias[i] = bias[i]
-    for i in range(p.tiles.rows * p.tiles.cols):
+    for i in range(p.tiles.most):
         p.tile_offset[i] = i * p.source.tile
     for i in range(min(p.C, CHUNK)):
         p.channel_offset[i] = i
@@ -168,7 +166,7 @@ cdef inline void transform_some(
     else:
         transpose(taps, p.panel, weight + (oc * p.C + c) * 9, p.C * 9, width, count * 9)
     for i in range(count):
-        kernel_at_points(p.points, taps + i * 9 * p.panel, kernels + (c + i) * p.panel,
+        kernel_at_points(p.tiles.points, taps + i * 9 * p.panel, kernels + (c + i) * p.panel,
                          p.kernel_point)
 
 
@@ -183,16 +181,15 @@ cdef inline void correlate(
     cdef real* result = <real*> (rest + p.source.points_size + p.product_size)
     cdef Py_ssize_t panels = min(p.round_panels, p.panels - first), share = job % p.shares, q, point
     cdef Block block = block_of(&p.tiles, job // p.shares)
-    cdef Py_ssize_t tiles = (block.end - block.first) * block.cols
     cdef Py_ssize_t begin = part_start(share, p.shares, panels)
     cdef Py_ssize_t end = part_start(share + 1, p.shares, panels), last
     transform_block(&p.source, &p.tiles, &block, 0, p.C, workspace, points)
     while begin < end:
         last = min(begin + p.group, end)
-        for point in range(p.points):
+        for point in range(p.tiles.points):
             for q in range(begin, last):
                 multiply(
-                    p, points + point * p.source.point, tiles,
+                    p, points + point * p.source.point, block.tiles,
                     <const real*> p.kernels + q * p.kernel_panel + point * p.kernel_point,
                     1 if 2 * (p.OC - (first + q) * p.panel) <= p.panel else 2,
                     products + point * p.product_point + (q - begin) * p.panel,
@@ -238,25 +235,33 @@ cdef inline void store_tiles(
     Py_ssize_t panel, real* out,
 ) noexcept nogil:
     """From the products of a panel to the output."""
-    cdef Py_ssize_t m = p.tiles.m, oc = panel * p.panel, width = min(p.panel, p.OC - oc)
-    cdef Py_ssize_t col = block.col * m, cols = min(block.cols * m, p.OW - col)
-    cdef Py_ssize_t r = block.first, n, t, i, end, rows, plane = p.OH * p.OW
+    cdef const Tiles* t = &p.tiles
+    cdef Py_ssize_t oc = panel * p.panel, width = min(p.panel, p.OC - oc), plane = t.OH * t.OW
+    cdef Py_ssize_t col = block.col * t.m * t.dilation_w
+    cdef Py_ssize_t cols = min(block.cols * t.m * t.dilation_w, t.OW - col)
+    cdef Py_ssize_t r = block.first, n, phase, first, end, row, rows, i, col_phase
     cdef real* target
     while r < block.end:
-        n, t = r // p.tiles.TH, r % p.tiles.TH
-        end = min(p.tiles.TH, t + block.end - r)
-        rows = min(end * m, p.OH) - t * m
-        for i in range(t, end):
-            tiles_of_points(p.points, products, p.product_point, p.product_tile,
-                            <const real*> p.padded_bias + oc,
-                            result + (i - t) * m * cols * p.panel, cols * p.panel, block.cols,
-                            p.OH - i * m, cols)
-            products += block.cols * p.product_tile
-        target = out + (n * p.OC + oc) * plane + t * m * p.OW + col
-        if cols == p.OW:
+        n, phase, first = r // t.TH // t.dilation_h, r // t.TH % t.dilation_h, r % t.TH
+        end = min(t.TH, first + block.end - r)
+        rows = phase_outputs(t.OH, t.dilation_h, phase)
+        for i in range(first, end):
+            for col_phase in range(t.dilation_w):
+                tiles_of_points(
+                    t.points, products, p.product_point, p.product_tile,
+                    <const real*> p.padded_bias + oc,
+                    result + ((i - first) * t.m * cols + col_phase) * p.panel, cols * p.panel,
+                    t.dilation_w * p.panel, block.cols,
+                    rows - i * t.m, phase_outputs(cols, t.dilation_w, col_phase),
+                )
+                products += block.cols * p.product_tile
+        row = first * t.m
+        rows = min(end * t.m, rows) - row
+        target = out + (n * p.OC + oc) * plane + (row * t.dilation_h + phase) * t.OW + col
+        if cols == t.dilation_h * t.OW:  # rows that lie together are one stretch
             transpose(target, plane, result, p.panel, rows * cols, width)
         else:
             for i in range(rows):
-                transpose(target + i * p.OW, plane, result + i * cols * p.panel, p.panel,
-                          cols, width)
-        r += end - t
+                transpose(target + i * t.dilation_h * t.OW, plane, result + i * cols * p.panel,
+                          p.panel, cols, width)
+        r += end - first

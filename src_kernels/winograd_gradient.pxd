@@ -13,8 +13,8 @@ from libc.string cimport memcpy, memset
 from geometry cimport aligned, ceil_div, part_start
 from tile cimport CHECK, TILE_ROWS, lanes_of, product_tile, real, tile, transpose
 from winograd cimport (
-    F2, KERNELS, SLICE_BYTES, Block, Source, Tiles, block_of, kernel_of_points, odd_lines,
-    plan_source, plan_tiles, transform_block,
+    F2, KERNELS, SLICE_BYTES, Block, Source, Tiles, block_of, cut_tiles, kernel_of_points,
+    odd_lines, plan_source, transform_block,
 )
 
 cdef enum:
@@ -30,10 +30,10 @@ cdef enum:
 
 cdef struct Gradient:
     # the problem
-    Py_ssize_t points, N, C, OC, OH, OW
-    # the plan: a pure function of the problem
+    Py_ssize_t C, OC
     Tiles tiles
     Source x, dout
+    # the plan: a pure function of the problem
     Py_ssize_t panel, panels, parts
     Py_ssize_t channels, channel_blocks, group, groups  # panels of a job, and their groups
     Py_ssize_t sums_point, sums_step  # steps: to the next point, to the next job's sums
@@ -48,12 +48,11 @@ cdef struct Gradient:
 
 cdef inline void plan_gradient(Gradient* p, Py_ssize_t itemsize) noexcept nogil:
     """Choose the blocks; tell the memory that is needed."""
-    cdef Py_ssize_t slice = SLICE_BYTES // itemsize, jobs, tiles
-    cdef Py_ssize_t channels = GRADIENT_CHANNELS if p.points == F2 else GRADIENT_CHANNELS_4
+    cdef Py_ssize_t slice = SLICE_BYTES // itemsize, points = p.tiles.points, jobs
+    cdef Py_ssize_t channels = GRADIENT_CHANNELS if points == F2 else GRADIENT_CHANNELS_4
     p.panel = 2 * lanes_of(itemsize)
     p.panels = ceil_div(p.OC, p.panel)
-    tiles = GRADIENT_TILES if p.points == F2 else GRADIENT_TILES_4
-    p.tiles = plan_tiles(p.points, p.N, p.OH, p.OW, tiles, 1)
+    cut_tiles(&p.tiles, GRADIENT_TILES if points == F2 else GRADIENT_TILES_4, 1)
     p.channel_blocks = ceil_div(p.C, channels)
     p.channels = ceil_div(ceil_div(p.C, p.channel_blocks), slice) * slice
     p.channel_blocks = ceil_div(p.C, p.channels)
@@ -64,14 +63,13 @@ cdef inline void plan_gradient(Gradient* p, Py_ssize_t itemsize) noexcept nogil:
     plan_source(&p.x, &p.tiles, p.channels, p.channels, itemsize)
     plan_source(&p.dout, &p.tiles, p.group * p.panel, p.panel, itemsize)
     p.sums_point = odd_lines(p.group * p.channels * p.panel, slice)
-    p.sums_size = aligned((p.points * p.sums_point + p.group * p.panel) * itemsize)
+    p.sums_size = aligned((points * p.sums_point + p.group * p.panel) * itemsize)
     p.sums_step = p.sums_size // itemsize
     jobs = p.channel_blocks * p.groups
     p.parts = min(ceil_div(GRADIENT_JOBS, jobs), p.tiles.row_blocks * p.tiles.col_blocks)
     p.parts = max(1, min(p.parts, GRADIENT_SUMS // (jobs * p.sums_size)))
 
-    tiles = p.tiles.rows * p.tiles.cols
-    p.table_size = aligned(max(tiles, TILE_ROWS) * sizeof(Py_ssize_t))
+    p.table_size = aligned(max(p.tiles.most, TILE_ROWS) * sizeof(Py_ssize_t))
     p.zeros_size = aligned(p.panel * itemsize)
     p.image_size = max(p.x.raw_size + p.x.image_size, p.dout.raw_size + p.dout.image_size)
     p.image_size = max(p.image_size, aligned(KERNELS * 9 * p.panel * itemsize))
@@ -83,7 +81,7 @@ cdef inline void fill_gradient_tables(Gradient* p) noexcept nogil:
     memset(p.zeros, 0, p.zeros_size)
     for i in range(TILE_ROWS):
         p.channel_offset[i] = i
-    for i in range(p.tiles.rows * p.tiles.cols):
+    for i in range(p.tiles.most):
         p.tile_offset[i] = i * p.x.tile
 
 
@@ -104,18 +102,17 @@ cdef inline void accumulate(
     cdef real* sums = sums_of(p, job, worker, dw)
     cdef Py_ssize_t part = job % p.parts, blocks = p.tiles.row_blocks * p.tiles.col_blocks
     cdef Py_ssize_t group = job // p.parts % p.groups, oc = group * p.group * p.panel
-    cdef Py_ssize_t c = job // p.parts // p.groups * p.channels, index, tiles
+    cdef Py_ssize_t c = job // p.parts // p.groups * p.channels, index
     cdef Py_ssize_t channels = min(p.channels, p.C - c), width = min(p.group * p.panel, p.OC - oc)
     cdef Py_ssize_t begin = part_start(part, p.parts, blocks)
     cdef Block block
     for index in range(begin, part_start(part + 1, p.parts, blocks)):
         block = block_of(&p.tiles, index)
-        tiles = (block.end - block.first) * block.cols
         transform_block(&p.x, &p.tiles, &block, c, channels, workspace, x)
         transform_block(&p.dout, &p.tiles, &block, oc, width, workspace, dout)
-        add_products(p, x, dout, tiles, channels, width, index == begin, sums)
+        add_products(p, x, dout, block.tiles, channels, width, index == begin, sums)
         if c == 0:
-            add_gradients(p, dout, tiles, width, index == begin, sums)
+            add_gradients(p, dout, block.tiles, width, index == begin, sums)
     if p.parts == 1:
         for index in range(p.group):
             finish(p, job, index, worker, dw, db)
@@ -131,7 +128,7 @@ cdef inline void add_products(
     cdef const real* init
     cdef real* target
     CHECK((tiles - 1) * p.x.tile + channels <= p.x.point)
-    for point in range(p.points):
+    for point in range(p.tiles.points):
         for q in range(ceil_div(width, p.panel)):
             vectors = 1 if 2 * (width - q * p.panel) <= p.panel else 2
             panel = dout + point * p.dout.point
@@ -154,9 +151,9 @@ cdef inline void add_gradients(
     const Gradient* p, const real* dout, Py_ssize_t tiles, Py_ssize_t width, bint first, real* sums
 ) noexcept nogil:
     """What db gets: the sum of a tile's gradients stands behind the points."""
-    cdef real* total = sums + p.points * p.sums_point
+    cdef real* total = sums + p.tiles.points * p.sums_point
     cdef Py_ssize_t part, t, i
-    dout += p.points * p.dout.point
+    dout += p.tiles.points * p.dout.point
     if first:
         memset(total, 0, p.group * p.panel * sizeof(real))
     for part in range(ceil_div(width, p.dout.width)):
@@ -177,12 +174,12 @@ cdef inline void finish(
     cdef Py_ssize_t channels = min(p.channels, p.C - c), width = min(p.panel, p.OC - oc)
     cdef Py_ssize_t part, point, i, k, count
     cdef real* sums = sums_of(p, job, worker, dw) + panel * p.channels * p.panel
-    cdef real* total = sums_of(p, job, worker, dw) + p.points * p.sums_point + panel * p.panel
+    cdef real* total = sums_of(p, job, worker, dw) + p.tiles.points * p.sums_point + panel * p.panel
     cdef real* at
     if oc >= p.OC:
         return
     for part in range(1, p.parts):
-        for point in range(p.points):
+        for point in range(p.tiles.points):
             at = sums + point * p.sums_point
             for i in range(channels * p.panel):
                 at[i] += at[part * p.sums_step + i]
@@ -192,7 +189,7 @@ cdef inline void finish(
     for k in range(ceil_div(channels, KERNELS)):
         count = min(KERNELS, channels - k * KERNELS)
         for i in range(count):
-            kernel_of_points(p.points, sums + (k * KERNELS + i) * p.panel, p.sums_point,
+            kernel_of_points(p.tiles.points, sums + (k * KERNELS + i) * p.panel, p.sums_point,
                              taps + i * 9 * p.panel)
         transpose(dw + (oc * p.C + c + k * KERNELS) * 9, p.C * 9, taps, p.panel, count * 9, width)
     if c == 0:

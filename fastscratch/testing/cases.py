@@ -138,6 +138,12 @@ CONV_CASES = {
     "tiles_many_channels": "n1c300h6w5:oc9k3p1",
     "tiles_wide": "n1c16h3w173:oc16k3p0x1x1x0",
     "tiles_padded": "n1c3h2w3:oc4k3p4x3x5x2",
+    "tiles_dilated": "n3c17h7w9:oc18k3p2d2",
+    "tiles_dilated_rows": "n2c16h7w9:oc16k3p2x2x1x1d2x1",
+    "tiles_dilated_columns": "n2c16h6w9:oc16k3p1x1x2x2d1x2",
+    "tiles_dilated_uneven": "n2c18h11w7:oc17k3p1x4x3x0d3x2",
+    "tiles_dilated_wide": "n1c16h4w173:oc16k3p2x2x4x4d2x4",
+    "tiles_dilated_far": "n2c16h3w5:oc16k3p8x7x6x8d8x7",
 } | {f"tile_{w}_{oc}": f"n1c3h3w{w}:oc{oc}k3p1" for w, oc in _TILES}  # fmt: skip
 """Cases of the convolutions."""
 

@@ -1,4 +1,4 @@
-"""Convolution by minimal filtering: 3x3 windows at stride 1, without dilation."""
+"""Convolution by minimal filtering: 3x3 windows at stride 1."""
 
 from functools import lru_cache
 
@@ -16,7 +16,7 @@ def winograd2_forward(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """y[n, oc, oh, ow] = bias[oc] + sum over c, kh, kw of x[n, c, ih, iw]*weight[oc, c, kh, kw]."""
-    _forward("winograd2", x, weight, bias, y, padding, num_threads)
+    _forward("winograd2", x, weight, bias, y, padding, dilation, num_threads)
 
 
 def winograd2_backward_input(
@@ -24,7 +24,7 @@ def winograd2_backward_input(
     groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """dx[n, c, ih, iw] = sum of dout[n, oc, oh, ow]*weight[oc, c, kh, kw] over its windows."""
-    _backward_input("winograd2", dout, weight, dx, padding, num_threads)
+    _backward_input("winograd2", dout, weight, dx, padding, dilation, num_threads)
 
 
 def winograd2_backward_weight(
@@ -32,7 +32,7 @@ def winograd2_backward_weight(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """dw[oc, c, kh, kw] = sum over n, oh, ow of dout[n, oc, oh, ow]*x[n, c, ih, iw]; db."""
-    _backward_weight("winograd2", dout, x, dw, db, padding, num_threads)
+    _backward_weight("winograd2", dout, x, dw, db, padding, dilation, num_threads)
 
 
 def winograd4_forward(
@@ -40,7 +40,7 @@ def winograd4_forward(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """The same from tiles of 4x4 outputs: fewer products still, of which more digits are lost."""
-    _forward("winograd4", x, weight, bias, y, padding, num_threads)
+    _forward("winograd4", x, weight, bias, y, padding, dilation, num_threads)
 
 
 def winograd4_backward_input(
@@ -48,7 +48,7 @@ def winograd4_backward_input(
     groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """The same, to tiles of 4x4 of dx."""
-    _backward_input("winograd4", dout, weight, dx, padding, num_threads)
+    _backward_input("winograd4", dout, weight, dx, padding, dilation, num_threads)
 
 
 def winograd4_backward_weight(
@@ -56,7 +56,7 @@ def winograd4_backward_weight(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """The same, from tiles of 4x4 of dout."""
-    _backward_weight("winograd4", dout, x, dw, db, padding, num_threads)
+    _backward_weight("winograd4", dout, x, dw, db, padding, dilation, num_threads)
 
 
 def gauss4_forward(
@@ -64,7 +64,7 @@ def gauss4_forward(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """The same from tiles of 4x4 outputs: fewer products, as exact as those of 2x2."""
-    _forward("gauss4", x, weight, bias, y, padding, num_threads)
+    _forward("gauss4", x, weight, bias, y, padding, dilation, num_threads)
 
 
 def gauss4_backward_input(
@@ -72,7 +72,7 @@ def gauss4_backward_input(
     groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """The same, to tiles of 4x4 of dx."""
-    _backward_input("gauss4", dout, weight, dx, padding, num_threads)
+    _backward_input("gauss4", dout, weight, dx, padding, dilation, num_threads)
 
 
 def gauss4_backward_weight(
@@ -80,29 +80,25 @@ def gauss4_backward_weight(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """The same, from tiles of 4x4 of dout."""
-    _backward_weight("gauss4", dout, x, dw, db, padding, num_threads)
+    _backward_weight("gauss4", dout, x, dw, db, padding, dilation, num_threads)
 
 
 def _forward(
-    algorithm: str,
-    x: Array,
-    weight: Array,
-    bias: Array,
-    y: Array,
-    padding: Padding,
-    num_threads: int,
-) -> None:
+    algorithm: str, x: Array, weight: Array, bias: Array, y: Array, padding: Padding,
+    dilation: Pair, num_threads: int,
+) -> None:  # fmt: skip
     plan = _plan_correlation(
-        algorithm, x.shape, y.shape, (-padding[0], -padding[2]), False, x.dtype
+        algorithm, x.shape, y.shape, (-padding[0], -padding[2]), dilation, False, x.dtype
     )
     _run(algorithm, plan, x, weight, bias, y, num_threads)
 
 
 def _backward_input(
-    algorithm: str, dout: Array, weight: Array, dx: Array, padding: Padding, num_threads: int
-) -> None:
-    origin = padding[0] - 2, padding[2] - 2
-    plan = _plan_correlation(algorithm, dout.shape, dx.shape, origin, True, dout.dtype)
+    algorithm: str, dout: Array, weight: Array, dx: Array, padding: Padding,
+    dilation: Pair, num_threads: int,
+) -> None:  # fmt: skip
+    origin = padding[0] - 2 * dilation[0], padding[2] - 2 * dilation[1]
+    plan = _plan_correlation(algorithm, dout.shape, dx.shape, origin, dilation, True, dout.dtype)
     _run(algorithm, plan, dout, weight, no_bias(dx.shape[1], dx.dtype), dx, num_threads)
 
 
@@ -124,9 +120,10 @@ def _run(
 
 
 def _backward_weight(
-    algorithm: str, dout: Array, x: Array, dw: Array, db: Array, padding: Padding, num_threads: int
-) -> None:
-    plan = _plan_weight(algorithm, dout.shape, x.shape, padding, x.dtype)
+    algorithm: str, dout: Array, x: Array, dw: Array, db: Array, padding: Padding,
+    dilation: Pair, num_threads: int,
+) -> None:  # fmt: skip
+    plan = _plan_weight(algorithm, dout.shape, x.shape, padding, dilation, x.dtype)
     workers = usable_workers(num_threads, plan.work)
     each = (
         plan.turned_size, plan.local_size, plan.sources_size, plan.gradients_size, plan.sums_size,
@@ -143,15 +140,15 @@ def _backward_weight(
 
 @lru_cache(maxsize=256)
 def _plan_correlation(
-    algorithm: str, source: tuple[int, ...], out: tuple[int, ...], origin: Pair, flipped: bool,
-    dtype: np.dtype[np.floating],
+    algorithm: str, source: tuple[int, ...], out: tuple[int, ...], origin: Pair, dilation: Pair,
+    flipped: bool, dtype: np.dtype[np.floating],
 ) -> winograd.Plan:  # fmt: skip
-    return winograd.plan(algorithm, source, out, origin, flipped, dtype)
+    return winograd.plan(algorithm, source, out, origin, dilation, flipped, dtype)
 
 
 @lru_cache(maxsize=256)
 def _plan_weight(
     algorithm: str, dout: tuple[int, ...], x: tuple[int, ...], padding: Padding,
-    dtype: np.dtype[np.floating],
+    dilation: Pair, dtype: np.dtype[np.floating],
 ) -> winograd_weight.Plan:  # fmt: skip
-    return winograd_weight.plan(algorithm, dout, x, padding, dtype)
+    return winograd_weight.plan(algorithm, dout, x, padding, dilation, dtype)

@@ -36,6 +36,7 @@ from fastscratch.kernels.numba_jit.winograd_blocks import (
     cut_tiles,
     find_block,
     loader,
+    phase_outputs,
     slice_line,
 )
 from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS, TAPS
@@ -87,6 +88,8 @@ class Extents(NamedTuple):
     origin_h: int
     origin_w: int
     """Where the first window begins in the source."""
+    dilation_h: int
+    dilation_w: int
     flipped: int
     """Whether the weights are (source, output, taps), as backward, or (output, source, taps)."""
     images: int
@@ -127,8 +130,8 @@ class Plan(NamedTuple):
 
 
 def plan(
-    algorithm: str, source: tuple[int, ...], out: tuple[int, ...], origin: Pair, flipped: bool,
-    dtype: np.dtype[np.floating],
+    algorithm: str, source: tuple[int, ...], out: tuple[int, ...], origin: Pair, dilation: Pair,
+    flipped: bool, dtype: np.dtype[np.floating],
 ) -> Plan:  # fmt: skip
     """Cut a problem into rounds and tasks and lay out their scratch."""
     CI, CO = source[1], out[1]
@@ -140,7 +143,7 @@ def plan(
     tile_bytes = points * max(CI, 1) * dtype.itemsize
     most = max(LEAST_COLUMNS // m, BLOCK_BYTES // tile_bytes)
     most = min(MOST_TILES, most, SOURCES_BYTES // tile_bytes)
-    b = cut_tiles(out[0], out[2], out[3], m, max(most, 1))
+    b = cut_tiles(out[0], out[2], out[3], dilation, m, max(most, 1))
     line = slice_line(CI, dtype)
     source_step = odd_lines(b.tiles * line, dtype.itemsize)
     weight_step = odd_lines(CI * width, dtype.itemsize)
@@ -160,7 +163,7 @@ def plan(
     return Plan(
         tuple(
             Constants(Extents._make((
-                out[0], CI, CO, *source[2:], *out[2:], *origin, int(flipped),
+                out[0], CI, CO, *source[2:], *out[2:], *origin, *dilation, int(flipped),
                 b.images, b.batches, b.blocks_h, b.blocks_w, parts, bundle,
                 line, source_step, weight_step, product_step, first, last - first,
             )))
@@ -170,7 +173,7 @@ def plan(
         # M: behind the points lies what is added to their products' results, the bias.
         points * source_step, (points + 1) * product_step,
         # Sums: what the tiles of a last, odd row or column have too much lies behind the others.
-        (b.block_h * m + 1) * (b.block_w * m + 1) * width,
+        (b.block_h * m + 1) * (b.block_w * b.dilation_w * m + 1) * width,
     )  # fmt: skip
 
 
@@ -220,20 +223,26 @@ def drivers(algorithm: str) -> Drivers:
         """The outputs of one image's tiles, for a panel, turned round again."""
         width = 2 * lanes(out)
         line = e.bundle * width
+        # From right to left: what a tile has beyond its row, the next row's first overwrites. Those
+        # of several phases would overwrite each other's.
+        row_step = columns if e.dilation_w == 1 else across * m * e.dilation_w
+        last = across - 1
         for row in range(height):
-            # From right to left: what a tile has beyond its row, the next row's first overwrites.
-            last = across - 1
-            transform_output(
-                across, 2, products, products_start + (row * across + last) * line,
-                row_of_points * e.product_step, e.product_step, -line,
-                sums, sums_start + (row * columns + last) * m * width, columns * width, width,
-                -m * width,
-            )  # fmt: skip
-        stretch, stretches = (rows * columns, 1) if columns == e.DW else (columns, rows)
+            for phase in range(e.dilation_w):
+                first = sums_start + (row * m * row_step + last * m * e.dilation_w + phase) * width
+                transform_output(
+                    across, 2, products, products_start + last * line,
+                    row_of_points * e.product_step, e.product_step, -line,
+                    sums, first, row_step * width, e.dilation_w * width, -m * e.dilation_w * width,
+                )  # fmt: skip
+                products_start += across * line
+        stretch, stretches = columns, rows
+        if row_step == columns == e.dilation_h * e.DW:  # rows that lie together, here and there
+            stretch, stretches = rows * columns, 1
         for row in range(stretches):
             transpose(
-                sums, sums_start + row * stretch * width, width, stretch, channels,
-                out, target + row * e.DW, e.DH * e.DW,
+                sums, sums_start + row * row_step * width, width, stretch, channels,
+                out, target + row * e.dilation_h * e.DW, e.DH * e.DW,
             )  # fmt: skip
 
     def convolve_tiles(
@@ -251,23 +260,25 @@ def drivers(algorithm: str) -> Drivers:
         while task < e.batches * e.blocks_h * e.blocks_w * e.parts:
             part = task % e.parts
             batch, top, left, height, across = find_block(
-                task // e.parts, e.DH, e.DW, m, e.blocks_h, e.blocks_w
+                task // e.parts, e.DH, e.DW, e.dilation_h, e.dilation_w, m, e.blocks_h, e.blocks_w
             )
             n = batch * e.images
-            images = min(e.images, e.N - n)
+            images = min(e.images, e.N * e.dilation_h - n)
             load_source(
-                source, n * e.CI * e.SH * e.SW, e.CI * e.SH * e.SW, images, e.SH, e.SW, e.CI,
-                top * m + e.origin_h, left * m + e.origin_w, height, across,
+                source, 0, e.CI * e.SH * e.SW, n, images, e.SH, e.SW, e.CI, e.origin_h, e.origin_w,
+                e.dilation_h, e.dilation_w, top, left, height, across,
                 turned, turned_start, local, local_start,
                 sources, sources_start, e.line, e.source_step,
             )  # fmt: skip
-            rows, columns = min(height * m, e.DH - top * m), min(across * m, e.DW - left * m)
+            tiles = height * across * e.dilation_w
+            first_column = left * m * e.dilation_w
+            columns = min(across * m * e.dilation_w, e.DW - first_column)
             stop = e.panels * (part + 1) // e.parts
             for first in range(e.panels * part // e.parts, stop, e.bundle):
                 panels = min(e.bundle, stop - first)
                 for point in range(points):
                     _multiply(
-                        images * height * across, sources, sources_start + point * e.source_step,
+                        images * tiles, sources, sources_start + point * e.source_step,
                         packed, (first * points + point) * e.weight_step, points * e.weight_step,
                         panels, products, products_start + point * e.product_step, e,
                     )  # fmt: skip
@@ -277,14 +288,17 @@ def drivers(algorithm: str) -> Drivers:
                     start = products_start + panel * width
                     repeat_row(
                         bias, co, channels, products, start + points * e.product_step,
-                        images * height * across, e.bundle * width,
+                        images * tiles, e.bundle * width,
                     )  # fmt: skip
                     for i in range(images):
+                        image, phase = (n + i) // e.dilation_h, (n + i) % e.dilation_h
+                        row = top * m * e.dilation_h + phase
                         store(
-                            products, start + i * height * across * e.bundle * width,
+                            products, start + i * tiles * e.bundle * width,
                             sums, sums_start, height, across,
-                            out, (((n + i) * e.CO + co) * e.DH + top * m) * e.DW + left * m,
-                            rows, columns, channels, e,
+                            out, ((image * e.CO + co) * e.DH + row) * e.DW + first_column,
+                            min(height * m, phase_outputs(e.DH, e.dilation_h, row)),
+                            columns, channels, e,
                         )  # fmt: skip
             task = take(queue)
 

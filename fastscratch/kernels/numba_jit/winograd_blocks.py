@@ -3,6 +3,10 @@
 A tile is m x m outputs, which see (m + 2) x (m + 2) of the source. A block is a rectangle of tiles
 of an image, or all tiles of some images. What it sees is turned round, channels last, slice after
 slice of the channels: every transform is then of whole vectors, whatever the image's extents are.
+
+A dilated window sees every ``dilation``-th row and column, so that an image is as many *phases* on
+either axis. Those of the rows count as images; those of the columns are parts of each row of a
+block's tiles, one behind the other, as their pixels lie side by side.
 """
 
 from collections.abc import Callable
@@ -15,7 +19,7 @@ from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line, lanes
 from fastscratch.kernels.numba_jit.window import transpose
 from fastscratch.kernels.numba_jit.winograd_points import Filtering
 from fastscratch.kernels.numba_jit.winograd_tile import kind_of, transform_by
-from fastscratch.types import Array
+from fastscratch.types import Array, Pair
 
 SLICE_BYTES = 64
 """What a pixel's channels in a slice take. With slices of 256 bytes, turning planes that lie 4 KiB
@@ -26,13 +30,14 @@ class Blocks(NamedTuple):
     """How the tiles of a batch are cut; blocks of an image differ by one row or column at most."""
 
     images: int
-    """Images of a block."""
+    """Images of a block, or phases of the rows of images."""
     batches: int
     blocks_h: int
     blocks_w: int
     block_h: int
     block_w: int
-    """Tiles of a block, at most."""
+    """Tiles of a block, at most, for each phase of the columns."""
+    dilation_w: int
 
     @property
     def blocks(self) -> int:
@@ -42,25 +47,29 @@ class Blocks(NamedTuple):
     @property
     def tiles(self) -> int:
         """Tiles of a block, at most."""
-        return self.images * self.block_h * self.block_w
+        return self.images * self.block_h * self.block_w * self.dilation_w
 
     def pixels(self, step: int, side: int) -> int:
         """Pixels that the tiles of one image see, where a tile sees ``side`` on either axis."""
-        return ((self.block_h - 1) * step + side) * ((self.block_w - 1) * step + side)
+        rows, columns = (self.block_h - 1) * step + side, (self.block_w - 1) * step + side
+        return rows * columns * self.dilation_w
 
 
-def cut_tiles(N: int, OH: int, OW: int, step: int, most: int) -> Blocks:
-    """Blocks of so many tiles at most."""
-    rows, columns = max(-(-OH // step), 1), max(-(-OW // step), 1)
-    blocks_w = -(-columns // most)
+def cut_tiles(N: int, OH: int, OW: int, dilation: Pair, step: int, most: int) -> Blocks:
+    """Blocks of so many tiles at most, or of one row and column of each phase."""
+    dilation_h, dilation_w = dilation
+    rows = max(-(-OH // (dilation_h * step)), 1)
+    columns = max(-(-OW // (dilation_w * step)), 1)
+    blocks_w = min(-(-columns * dilation_w // most), columns)
     block_w = -(-columns // blocks_w)
-    blocks_h = -(-rows // max(most // block_w, 1))
-    images = 1
+    blocks_h = -(-rows // max(most // (block_w * dilation_w), 1))
+    images, of_all = 1, N * dilation_h
     if blocks_w == blocks_h == 1:
-        images = max(min(most // (rows * columns), N), 1)
-        images = -(-N // max(-(-N // images), 1))
+        images = max(min(most // (rows * columns * dilation_w), of_all), 1)
+        images = -(-of_all // max(-(-of_all // images), 1))
     return Blocks(
-        images, -(-N // max(images, 1)), blocks_h, blocks_w, -(-rows // blocks_h), block_w
+        images, -(-of_all // max(images, 1)), blocks_h, blocks_w, -(-rows // blocks_h), block_w,
+        dilation_w,
     )  # fmt: skip
 
 
@@ -71,13 +80,21 @@ def slice_line(channels: int, dtype: np.dtype[np.floating]) -> int:
 
 
 @inner
+def phase_outputs(extent: int, dilation: int, phase: int) -> int:
+    """The outputs of a phase: none where there are more phases than outputs."""
+    return max((extent - phase + dilation - 1) // dilation, 0)
+
+
+@inner
 def find_block(
-    index: int, OH: int, OW: int, step: int, blocks_h: int, blocks_w: int
-) -> tuple[int, int, int, int, int]:
+    index: int, OH: int, OW: int, dilation_h: int, dilation_w: int, step: int, blocks_h: int,
+    blocks_w: int,
+) -> tuple[int, int, int, int, int]:  # fmt: skip
     """The batch that a block is of, its first row and column of tiles, and how many it has."""
     column, rest = index % blocks_w, index // blocks_w
     row, batch = rest % blocks_h, rest // blocks_h
-    rows, columns = (OH + step - 1) // step, (OW + step - 1) // step
+    step_h, step_w = dilation_h * step, dilation_w * step
+    rows, columns = (OH + step_h - 1) // step_h, (OW + step_w - 1) // step_w
     top, left = rows * row // blocks_h, columns * column // blocks_w
     height = rows * (row + 1) // blocks_h - top
     return batch, top, left, height, columns * (column + 1) // blocks_w - left
@@ -90,58 +107,73 @@ def loader(filtering: Filtering, factor: str, **options: Any) -> Callable[..., N
 
     @inner
     def load(
-        source: Array, start: int, image_step: int, images: int, H: int, W: int, channels: int,
-        ih: int, iw: int, height: int, across: int, turned: Array, turned_start: int,
+        source: Array, start: int, image_step: int, first: int, images: int, H: int, W: int,
+        channels: int, origin_h: int, origin_w: int, dilation_h: int, dilation_w: int, top: int,
+        left: int, height: int, across: int, turned: Array, turned_start: int,
         local: Array, local_start: int, out: Array, out_start: int, line: int, point_step: int,
     ) -> None:  # fmt: skip
-        """out[point, tile, :] = the transform of some images' tiles, from pixel (ih, iw) on."""
+        """out[point, tile, :] = the transform of the tiles of some images, or of their phases.
+
+        Row and column 0 of the first phases of tiles are ``origin_h`` and ``origin_w`` of an image.
+        """
         part = SLICE_BYTES // source.itemsize
-        rows, columns = (height - 1) * step + seen, (across - 1) * step + seen
+        rows = (height - 1) * step + seen
+        columns = ((across - 1) * step + seen) * dilation_w
+        iw = left * step * dilation_w + origin_w
         # What lies outside of the image stays zero, slice after slice.
         fill_line(local, local_start, rows * columns * part, 0)
-        for image in range(images):
-            tiles = out_start + image * height * across * line
+        for i in range(images):
+            image, phase = (first + i) // dilation_h, (first + i) % dilation_h
+            ih = top * step * dilation_h + phase + origin_h
+            if dilation_h > 1:  # nor is every phase inside where another is
+                fill_line(local, local_start, rows * columns * part, 0)
             for c in range(0, channels, part):
                 if channels - c < part:  # nothing is computed on what the memory was left with
                     fill_line(turned, turned_start, rows * columns * part, 0)
                 _turn(
-                    source, start + image * image_step + c * H * W, H, W, ih, iw,
+                    source, start + image * image_step + c * H * W, H, W, ih, iw, dilation_h,
                     min(part, channels - c), turned, turned_start,
                     local, local_start, rows, columns,
                 )  # fmt: skip
+                tiles = out_start + i * height * dilation_w * across * line
                 for row in range(height):
-                    transform(
-                        across, part // lanes(source),
-                        local, local_start + row * step * columns * part,
-                        columns * part, part, step * part,
-                        out, tiles + row * across * line + c, points * point_step, point_step, line,
-                    )  # fmt: skip
+                    for column in range(dilation_w):
+                        transform(
+                            across, part // lanes(source),
+                            local, local_start + (row * step * columns + column) * part,
+                            columns * part, dilation_w * part, step * dilation_w * part,
+                            out, tiles + c, points * point_step, point_step, line,
+                        )  # fmt: skip
+                        tiles += across * line
 
     return load
 
 
 @inner
 def _turn(
-    source: Array, start: int, H: int, W: int, ih: int, iw: int, channels: int,
+    source: Array, start: int, H: int, W: int, ih: int, iw: int, step: int, channels: int,
     turned: Array, turned_start: int, local: Array, local_start: int, rows: int, columns: int,
 ) -> None:  # fmt: skip
-    """local[r, q, :] = source[:, ih + r, iw + q] where that is inside; the rest is left alone."""
-    top, left = max(ih, 0), max(iw, 0)
-    seen_h, seen_w = min(ih + rows, H) - top, min(iw + columns, W) - left
+    """local[r, q, :] = source[:, ih + r*step, iw + q], where inside; the rest is left alone."""
+    first_row = max((step - 1 - ih) // step, 0)
+    seen_h = min((H - 1 - ih) // step + 1, rows) - first_row
+    left = max(iw, 0)
+    seen_w = min(iw + columns, W) - left
     if seen_h <= 0 or seen_w <= 0:
         return
     side, line = lanes(source), SLICE_BYTES // source.itemsize
     for c in range(0, channels, side):
-        first, count = start + (c * H + top) * W + left, min(side, channels - c)
+        count = min(side, channels - c)
+        first = start + (c * H + ih + first_row * step) * W + left
         # Whole rows are one stretch: their length need not be that of whole vectors.
-        stretch, stretches = (seen_h * W, 1) if seen_w == W else (seen_w, seen_h)
+        stretch, stretches = (seen_h * W, 1) if seen_w == step * W else (seen_w, seen_h)
         for r in range(stretches):
             transpose(
-                source, first + r * W, H * W, count, stretch,
+                source, first + r * step * W, H * W, count, stretch,
                 turned, turned_start + r * stretch * line + c, line,
             )  # fmt: skip
     for r in range(seen_h):
-        target = ((top - ih + r) * columns + left - iw) * line
+        target = ((first_row + r) * columns + left - iw) * line
         copy_line(
             turned, turned_start + r * seen_w * line, local, local_start + target, seen_w * line
         )

@@ -40,7 +40,7 @@ from fastscratch.kernels.numba_jit.winograd_blocks import (
 )
 from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS, TAPS
 from fastscratch.kernels.numba_jit.winograd_tile import kind_of, tile_product, transform_by
-from fastscratch.types import Array, Padding
+from fastscratch.types import Array, Padding, Pair
 
 TILES = {"winograd2": 96, "winograd4": 42, "gauss4": 42}
 """Tiles of a block: their products are added to S, which costs as much as 20 tiles."""
@@ -66,6 +66,8 @@ class Extents(NamedTuple):
     origin_h: int
     origin_w: int
     """Where the first window begins in x."""
+    dilation_h: int
+    dilation_w: int
     images: int
     batches: int
     blocks_h: int
@@ -104,7 +106,7 @@ class Plan(NamedTuple):
 
 
 def plan(
-    algorithm: str, dout: tuple[int, ...], x: tuple[int, ...], padding: Padding,
+    algorithm: str, dout: tuple[int, ...], x: tuple[int, ...], padding: Padding, dilation: Pair,
     dtype: np.dtype[np.floating],
 ) -> Plan:  # fmt: skip
     """Ranges that fit the cache, and slots for enough tasks."""
@@ -113,7 +115,7 @@ def plan(
     m, points = filtering.step, filtering.points
     width = 2 * lanes_of(dtype)
     panels = -(-OC // width)
-    b = cut_tiles(dout[0], dout[2], dout[3], m, TILES[algorithm])
+    b = cut_tiles(dout[0], dout[2], dout[3], dilation, m, TILES[algorithm])
     work = dout[0] * C * OC * -(-dout[2] // m) * -(-dout[3] // m) * points
     ranges, panel_ranges = -(-C // RANGE), min(-(-OC // RANGE), panels)
     dw_bytes = panels * width * C * WINDOW * dtype.itemsize
@@ -125,7 +127,7 @@ def plan(
     gradient_step = odd_lines(b.tiles * gradient_line, dtype.itemsize)
     sums_step = odd_lines(most_panels * channels * width, dtype.itemsize)
     extents = Extents._make((
-        dout[0], C, OC, *x[2:], *dout[2:], -padding[0], -padding[2],
+        dout[0], C, OC, *x[2:], *dout[2:], -padding[0], -padding[2], *dilation,
         b.images, b.batches, b.blocks_h, b.blocks_w, ranges, panel_ranges, slots,
         line, gradient_line, source_step, gradient_step, sums_step,
     ))  # fmt: skip
@@ -180,20 +182,20 @@ def correlate_tiles(algorithm: str) -> Driver:
             first_unit = units * slot // e.slots
             for unit in range(first_unit, units * (slot + 1) // e.slots):
                 batch, top, left, height, across = find_block(
-                    unit, e.OH, e.OW, m, e.blocks_h, e.blocks_w
+                    unit, e.OH, e.OW, e.dilation_h, e.dilation_w, m, e.blocks_h, e.blocks_w
                 )
                 n = batch * e.images
-                images = min(e.images, e.N - n)
-                count = images * height * across
+                images = min(e.images, e.N * e.dilation_h - n)
+                count = images * height * across * e.dilation_w
                 load_source(
-                    x, (n * e.C + c_start) * e.H * e.W, e.C * e.H * e.W,
-                    images, e.H, e.W, channels, top * m + e.origin_h, left * m + e.origin_w,
+                    x, c_start * e.H * e.W, e.C * e.H * e.W, n, images, e.H, e.W, channels,
+                    e.origin_h, e.origin_w, e.dilation_h, e.dilation_w, top, left,
                     height, across, turned, turned_start, local, local_start,
                     sources, sources_start, e.line, e.source_step,
                 )  # fmt: skip
                 load_gradient(
-                    dout, (n * e.OC + oc_start) * e.OH * e.OW, e.OC * e.OH * e.OW,
-                    images, e.OH, e.OW, oc_stop - oc_start, top * m, left * m,
+                    dout, oc_start * e.OH * e.OW, e.OC * e.OH * e.OW, n, images, e.OH, e.OW,
+                    oc_stop - oc_start, 0, 0, e.dilation_h, e.dilation_w, top, left,
                     height, across, turned, turned_start, local, local_start,
                     gradients, gradients_start, e.gradient_line, e.gradient_step,
                 )  # fmt: skip

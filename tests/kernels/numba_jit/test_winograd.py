@@ -20,11 +20,14 @@ EACH = 16 * 1024 * 1024
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("algorithm", FILTERINGS)
-@pytest.mark.parametrize(("N", "C", "side"), [(64, 64, 224), (64, 512, 7), (2, 4096, 14)])
-def test_a_worker_takes_bounded_memory(N, C, side, algorithm, dtype):
-    x, dtype = (N, C, side, side), np.dtype(dtype)
-    forward = winograd.plan(algorithm, x, x, (-1, -1), False, dtype)
-    weight = winograd_weight.plan(algorithm, x, x, (1, 1, 1, 1), dtype)
+@pytest.mark.parametrize(
+    ("N", "C", "side", "dilation"),
+    [(64, 64, 224, 1), (64, 512, 7, 1), (2, 4096, 14, 1), (8, 512, 224, 8), (2, 2048, 33, 8)],
+)
+def test_a_worker_takes_bounded_memory(N, C, side, dilation, algorithm, dtype):
+    x, dtype, dilations = (N, C, side, side), np.dtype(dtype), (dilation, dilation)
+    forward = winograd.plan(algorithm, x, x, (-dilation, -dilation), dilations, False, dtype)
+    weight = winograd_weight.plan(algorithm, x, x, (dilation,) * 4, dilations, dtype)
     own = (
         forward.taps_size + forward.turned_size + forward.local_size + forward.sources_size
         + forward.products_size + forward.sums_size,
@@ -38,7 +41,9 @@ def test_a_worker_takes_bounded_memory(N, C, side, algorithm, dtype):
 
 def test_rounds_cover_every_panel_once():
     x = (2, 512, 7, 7)
-    plan = winograd.plan("winograd4", x, (2, 500, 7, 7), (-1, -1), False, np.dtype(np.float32))
+    plan = winograd.plan(
+        "winograd4", x, (2, 500, 7, 7), (-1, -1), (1, 1), False, np.dtype(np.float32)
+    )
     rounds = [extents.values[0] for extents in plan.rounds]
     assert len(rounds) > 1
     ends = [e.first_panel + e.panels for e in rounds]
@@ -48,25 +53,39 @@ def test_rounds_cover_every_panel_once():
 
 @pytest.mark.parametrize("algorithm", FILTERINGS)
 @pytest.mark.parametrize(
-    ("N", "OH", "OW", "most"), [(5, 7, 7, 64), (1, 1, 1, 64), (3, 9, 301, 64), (7, 4, 3, 10)]
+    ("N", "OH", "OW", "dilation", "most"),
+    [
+        (5, 7, 7, (1, 1), 64),
+        (1, 1, 1, (1, 1), 64),
+        (3, 9, 301, (1, 1), 64),
+        (7, 4, 3, (1, 1), 10),
+        (5, 7, 9, (2, 3), 64),
+        (3, 9, 301, (3, 2), 64),
+        (2, 3, 5, (8, 8), 10),
+    ],
 )
-def test_blocks_cover_every_tile_once(N, OH, OW, most, algorithm):
+def test_blocks_cover_every_tile_once(N, OH, OW, dilation, most, algorithm):
     m = FILTERINGS[algorithm].step
-    b = cut_tiles(N, OH, OW, m, most)
-    seen = np.zeros((N, -(-OH // m), -(-OW // m)), int)
+    dilation_h, dilation_w = dilation
+    b = cut_tiles(N, OH, OW, dilation, m, most)
+    images = N * dilation_h
+    seen = np.zeros((images, -(-OH // (dilation_h * m)), -(-OW // (dilation_w * m))), int)
     for index in range(b.blocks):
         find = getattr(find_block, "py_func", find_block)
-        batch, top, left, height, across = find(index, OH, OW, m, b.blocks_h, b.blocks_w)
+        batch, top, left, height, across = find(
+            index, OH, OW, dilation_h, dilation_w, m, b.blocks_h, b.blocks_w
+        )
         assert height <= b.block_h
         assert across <= b.block_w
         n = batch * b.images
-        assert min(b.images, N - n) * height * across <= most
+        count = min(b.images, images - n) * height * across * dilation_w
+        assert count <= b.tiles <= max(most, dilation_w)
         seen[n : n + b.images, top : top + height, left : left + across] += 1
     assert (seen == 1).all()
 
 
 def test_no_image_makes_no_block():
-    assert cut_tiles(0, 8, 8, 2, 64).batches == 0
+    assert cut_tiles(0, 8, 8, (1, 1), 2, 64).batches == 0
 
 
 FE_INVALID = 1
