@@ -1,7 +1,7 @@
 """What a correlation reads: x as it lies, or a padded copy of a job's part of it."""
 
 from correlation_plan cimport Correlation
-from geometry cimport copy_window, copy_window_halves
+from geometry cimport copy_window, copy_window_phases
 from tile cimport CHECK, CHECKED, real
 
 
@@ -13,6 +13,8 @@ cdef inline void copy_channels(
     cdef Py_ssize_t stride_h = p.stride_h // p.row_gap, stride_w = p.stride_w // p.col_gap
     cdef Py_ssize_t dilation_h = p.dilation_h // p.row_gap if p.KH > 1 else 1
     cdef Py_ssize_t needed = (rows - 1) * stride_h + (p.KH - 1) * dilation_h + 1
+    # A window that is narrower than the stride is does not see them all.
+    cdef Py_ssize_t phases = min(stride_w, (p.KW - 1) * p.dilation_w // p.col_gap + 1)
     cdef Py_ssize_t c, i, phase
     cdef const real* plane
     cdef real* target
@@ -25,12 +27,12 @@ cdef inline void copy_channels(
                             row * p.stride_h - p.top, p.row_gap, needed,
                             col * p.stride_w - p.left, p.col_gap, p.copy_row)
                 continue
-            if p.stride_w == 2 and p.col_gap == 1:
-                copy_window_halves(target, p.copy_row, p.phase, plane, p.H, p.W,
+            if p.col_gap == 1:
+                copy_window_phases(target, p.copy_row, p.phase, phases, plane, p.H, p.W,
                                    row * p.stride_h - p.top, p.row_gap, needed,
-                                   col * p.stride_w - p.left, p.phase)
+                                   col * p.stride_w - p.left, stride_w, p.phase)
                 continue
-            for phase in range(stride_w):
+            for phase in range(phases):
                 copy_window(target + phase * p.phase, p.copy_row, plane, p.H, p.W,
                             row * p.stride_h - p.top, p.row_gap, needed,
                             col * p.stride_w - p.left + phase * p.col_gap, p.stride_w,

@@ -1,6 +1,6 @@
 """Window arithmetic and the padded copy that all kernels share. All inline: no module is made."""
 
-from tile cimport copy_halves, copy_padded, copy_second, real
+from tile cimport copy_padded, copy_phases, copy_second, real
 
 
 cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
@@ -97,17 +97,20 @@ cdef inline void clear_rows(
             dst[i * dst_step + j] = 0
 
 
-cdef inline void copy_window_halves(
-    real* dst, Py_ssize_t dst_step, Py_ssize_t odd, const real* plane, Py_ssize_t H, Py_ssize_t W,
-    Py_ssize_t row, Py_ssize_t row_step, Py_ssize_t rows, Py_ssize_t col, Py_ssize_t cols,
+cdef inline void copy_window_phases(
+    real* dst, Py_ssize_t dst_step, Py_ssize_t gap, Py_ssize_t phases, const real* plane,
+    Py_ssize_t H, Py_ssize_t W, Py_ssize_t row, Py_ssize_t row_step, Py_ssize_t rows,
+    Py_ssize_t col, Py_ssize_t col_step, Py_ssize_t cols,
 ) noexcept nogil:
-    """dst[i, j] = plane[row + i*row_step, col + 2*j], and dst[i, odd + j] one column further."""
+    """dst[i, phase*gap + j] = plane[row + i*row_step, col + j*col_step + phase]."""
     cdef Py_ssize_t top = min(first_inside(row, row_step), rows)
     cdef Py_ssize_t bottom = max(end_inside(row, row_step, rows, H), top)
-    clear_rows(dst, dst_step, top, odd + cols)
-    clear_rows(dst + bottom * dst_step, dst_step, rows - bottom, odd + cols)
-    copy_halves(dst + top * dst_step, dst_step, odd, plane + (row + top * row_step) * W,
-                row_step * W, bottom - top, -col, W, cols, H * W)
+    cdef Py_ssize_t width = (phases - 1) * gap + cols
+    clear_rows(dst, dst_step, top, width)
+    clear_rows(dst + bottom * dst_step, dst_step, rows - bottom, width)
+    copy_phases(col_step, dst + top * dst_step, dst_step, gap, phases,
+                plane + (row + top * row_step) * W, row_step * W, bottom - top, -col, W, cols,
+                H * W)
 
 
 cdef inline void copy_window(

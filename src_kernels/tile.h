@@ -106,6 +106,7 @@
 #endif
 #define MASKED_STORE _mm512_mask_storeu_ps
 #define EXPANDING_LOAD _mm512_maskz_expandloadu_ps
+#define PERMUTE(a, lanes, b) _mm512_permutex2var_ps(a, (__m512i)(lanes), b)
 #define X(name) PASTE(name, _f32)
 #include "tile.h"
 #undef REAL
@@ -114,6 +115,7 @@
 #undef MASKED_LOAD
 #undef MASKED_STORE
 #undef EXPANDING_LOAD
+#undef PERMUTE
 #undef X
 
 #define REAL double
@@ -126,6 +128,7 @@
 #endif
 #define MASKED_STORE _mm512_mask_storeu_pd
 #define EXPANDING_LOAD _mm512_maskz_expandloadu_pd
+#define PERMUTE(a, lanes, b) _mm512_permutex2var_pd(a, (__m512i)(lanes), b)
 #define X(name) PASTE(name, _f64)
 #include "tile.h"
 #undef REAL
@@ -134,6 +137,7 @@
 #undef MASKED_LOAD
 #undef MASKED_STORE
 #undef EXPANDING_LOAD
+#undef PERMUTE
 #undef X
 
 #elif defined(REAL)
@@ -487,47 +491,99 @@ TILE_FUNCTION void X(store_second)(REAL *dst, const REAL *src, ptrdiff_t count)
 #endif
 }
 
-/* dst[i, j] = row[2*j] and dst[i, odd + j] = row[2*j + 1] for j < width, where a row is that of src with
-   `before` zeros in front of its `count` elements, and zeros behind.
+/* dst[i, phase*gap + j] = row[step*j + phase] for each phase < phases and j < width, where a row is that of
+   src with `before` zeros in front of its `count` elements, and zeros behind.
 
-   Windows of stride 2 find their neighbours' columns side by side. One column after the other, a copy of
-   planes of 16x16 took as long as three quarters of what was then multiplied. */
-TILE_FUNCTION void X(copy_halves)(REAL *dst, ptrdiff_t dst_step, ptrdiff_t odd, const REAL *src,
-                                  ptrdiff_t src_step, ptrdiff_t rows, ptrdiff_t before, ptrdiff_t count,
-                                  ptrdiff_t width, ptrdiff_t next)
-{
+   Windows of a stride find their neighbours' columns side by side. One column after the other, a copy of
+   planes of 16x16 took as long as three quarters of what was then multiplied at stride 2. */
 #if HAS_MASKS
+/* The lanes of a phase that the v-th vector of a row has. Those that the ones before it had are kept. */
+TILE_INLINE X(mask) X(lanes_of_phase)(const int step, const int phase, const int v)
+{
+    X(mask) lane;
+#pragma GCC unroll 16
+    for (int e = 0; e < LANES; e++) {
+        const int at = step * e + phase;
+        lane[e] = at / LANES == v ? LANES + at % LANES : v == 1 && at < LANES ? at : e;
+    }
+    return lane;
+}
+
+TILE_INLINE void X(copy_phases_body)(const int step, REAL *dst, ptrdiff_t dst_step, ptrdiff_t gap,
+                                     ptrdiff_t phases, const REAL *src, ptrdiff_t src_step, ptrdiff_t rows,
+                                     ptrdiff_t before, ptrdiff_t count, ptrdiff_t width, ptrdiff_t next)
+{
     for (ptrdiff_t j = 0; j < width; j += LANES) {
-        const ptrdiff_t at = 2 * j - before, inside = width - j < LANES ? width - j : LANES;
-        const unsigned low = X(lanes_inside)(at, count), high = X(lanes_inside)(at + LANES, count);
+        const ptrdiff_t at = step * j - before, inside = width - j < LANES ? width - j : LANES;
+        unsigned lanes[4];
+#pragma GCC unroll 4
+        for (int v = 0; v < step; v++)
+            lanes[v] = X(lanes_inside)(at + v * LANES, count);
         for (ptrdiff_t i = 0; i < rows; i++) {
             const REAL *from = src + i * src_step + at;
             REAL *to = dst + i * dst_step + j;
-            __builtin_prefetch(from + next);
-            __builtin_prefetch(from + LANES + next);
-            const X(vec) first = X(load_some)(from, low), second = X(load_some)(from + LANES, high);
-            X(store_first)(to, SHUFFLE(mask, first, second, ALL_LANES(EVERY_SECOND, 0, 0)), inside);
-            X(store_first)(to + odd, SHUFFLE(mask, first, second, ALL_LANES(EVERY_SECOND, 0, 1)), inside);
+            X(vec) row[4];
+#pragma GCC unroll 4
+            for (int v = 0; v < step; v++) {
+                __builtin_prefetch(from + v * LANES + next);
+                row[v] = X(load_some)(from + v * LANES, lanes[v]);
+            }
+#pragma GCC unroll 4
+            for (int phase = 0; phase < step; phase++) {
+                X(vec) value = row[0];
+#pragma GCC unroll 4
+                for (int v = 1; v < step; v++)
+                    value = (X(vec))PERMUTE(value, X(lanes_of_phase)(step, phase, v), row[v]);
+                if (phase < phases)
+                    X(store_first)(to + phase * gap, value, inside);
+            }
         }
     }
-#else
+}
+#endif
+
+TILE_FUNCTION void X(copy_phases)(ptrdiff_t step, REAL *dst, ptrdiff_t dst_step, ptrdiff_t gap,
+                                  ptrdiff_t phases, const REAL *src, ptrdiff_t src_step, ptrdiff_t rows,
+                                  ptrdiff_t before, ptrdiff_t count, ptrdiff_t width, ptrdiff_t next)
+{
+#define COPY_PHASES(step)                                                                           \
+    X(copy_phases_body)(step, dst, dst_step, gap, phases, src, src_step, rows, before, count, width, next)
+#if HAS_MASKS
+    if (step == 2) {
+        COPY_PHASES(2);
+        return;
+    }
+    if (step == 3) {
+        COPY_PHASES(3);
+        return;
+    }
+    if (step == 4) {
+        COPY_PHASES(4);
+        return;
+    }
+#endif
+#undef COPY_PHASES
     (void)next;
-    for (int half = 0; half < 2; half++) {
-        /* The columns first to end of this half are inside. */
-        const ptrdiff_t skipped = before > half ? (before - half + 1) / 2 : 0;
+    for (ptrdiff_t phase = 0; phase < phases; phase++) {
+        /* The columns first to end of this phase are inside. */
+        const ptrdiff_t skipped = before > phase ? (before - phase + step - 1) / step : 0;
         const ptrdiff_t first = skipped < width ? skipped : width;
-        const ptrdiff_t reached = before + count > half ? (before + count - half + 1) / 2 : 0;
+        const ptrdiff_t reached = before + count > phase ? (before + count - phase + step - 1) / step : 0;
         const ptrdiff_t end = reached < first ? first : reached < width ? reached : width;
         for (ptrdiff_t i = 0; i < rows; i++) {
-            REAL *to = dst + i * dst_step + half * odd;
+            const REAL *from = src + i * src_step + phase - before;
+            REAL *to = dst + i * dst_step + phase * gap;
             for (ptrdiff_t j = 0; j < first; j++)
                 to[j] = 0;
-            X(copy_second)(to + first, src + i * src_step + 2 * first + half - before, end - first);
+            if (step == 2)
+                X(copy_second)(to + first, from + 2 * first, end - first);
+            else
+                for (ptrdiff_t j = first; j < end; j++)
+                    to[j] = from[step * j];
             for (ptrdiff_t j = end; j < width; j++)
                 to[j] = 0;
         }
     }
-#endif
 }
 
 /* dst[i, j] = src[i, j - before] and zeros around, for rows of `before + count + after` elements.

@@ -44,10 +44,10 @@ cdef extern from "tile.h" nogil:
     void copy_second_f64(double*, const double*, Py_ssize_t)
     void store_second_f32(float*, const float*, Py_ssize_t)
     void store_second_f64(double*, const double*, Py_ssize_t)
-    void copy_halves_f32(float*, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t,
-                         Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t)
-    void copy_halves_f64(double*, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t,
-                         Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t)
+    void copy_phases_f32(Py_ssize_t, float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*,
+                         Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t)
+    void copy_phases_f64(Py_ssize_t, double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*,
+                         Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t)
     void copy_padded_f32(float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                          Py_ssize_t, Py_ssize_t, Py_ssize_t)
     void copy_padded_f64(double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
@@ -185,15 +185,18 @@ cdef inline void store_second(real* dst, const real* src, Py_ssize_t count) noex
         store_second_f64(dst, src, count)
 
 
-cdef inline void copy_halves(
-    real* dst, Py_ssize_t dst_step, Py_ssize_t odd, const real* src, Py_ssize_t src_step,
-    Py_ssize_t rows, Py_ssize_t before, Py_ssize_t count, Py_ssize_t width, Py_ssize_t next,
+cdef inline void copy_phases(
+    Py_ssize_t step, real* dst, Py_ssize_t dst_step, Py_ssize_t gap, Py_ssize_t phases,
+    const real* src, Py_ssize_t src_step, Py_ssize_t rows, Py_ssize_t before, Py_ssize_t count,
+    Py_ssize_t width, Py_ssize_t next,
 ) noexcept nogil:
-    """dst[i, j] = row[2*j], dst[i, odd + j] = row[2*j + 1] of padded rows"""
+    """dst[i, phase*gap + j] = row[step*j + phase] of padded rows"""
     if real is float:
-        copy_halves_f32(dst, dst_step, odd, src, src_step, rows, before, count, width, next)
+        copy_phases_f32(step, dst, dst_step, gap, phases, src, src_step, rows, before, count, width,
+                        next)
     else:
-        copy_halves_f64(dst, dst_step, odd, src, src_step, rows, before, count, width, next)
+        copy_phases_f64(step, dst, dst_step, gap, phases, src, src_step, rows, before, count, width,
+                        next)
 
 
 cdef inline void copy_padded(
