@@ -1,8 +1,9 @@
-"""Convolution of 3x3 windows at stride 1 with fewer multiplications: Winograd's F(m x m, 3x3).
+"""Convolution at stride 1 with fewer multiplications: Winograd's F(m x m, taps x taps).
 
 A tile of m x m outputs is part of a product of polynomials, in two dimensions. It is known from the
-product's values at (m+2) x (m+2) points, one of them infinity on either axis, and the values of a
-product are products of values. For each point that is one matrix product over the channels.
+product's values at as many points on either axis as a tile sees pixels, m + taps - 1, one of them
+infinity; and the values of a product are products of values. For each point that is one matrix
+product over the channels.
 
     forward          y  = A^T [ sum over c of (G w G^T) * (B^T x B) ] A
     backward input   the same, of dout with the flipped weights
@@ -13,9 +14,10 @@ images on either axis, whose pixels lie between each other.
 
 Three algorithms differ in their tiles and points:
 
-    winograd2  2x2 outputs from 16 multiplications, 4 for each where the plain sum has 9
-    gauss4     4x4 outputs from 46, 2.9 for each: two of the points are i and -i
-    winograd4  4x4 outputs from 36, 2.25 for each, of which digits are lost
+    winograd2  F(2x2, 3x3): 16 multiplications, 4 for each output where the plain sum has 9
+    gauss      46 multiplications, two of the points are i and -i: F(4x4, 3x3), 2.9 for each output;
+               F(3x3, 4x4), 5.1 where the plain sum has 16; and F(2x2, 5x5), 11.5 where it has 25
+    winograd4  F(4x4, 3x3): 36, 2.25 for each output, of which digits are lost
 
 Lavin and Gray, "Fast algorithms for convolutional neural networks" (2015); Meng and Brothers,
 "Efficient Winograd convolution via integer arithmetic" (2019). The transforms of a tile are in
@@ -29,7 +31,7 @@ from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
 from tile cimport real
-from winograd cimport F2, F4, F4_EXACT, count_tiles
+from winograd cimport F2, F4, GAUSS, count_tiles
 from winograd_correlation cimport (
     Correlation, correlate, fill_tables, kernel_jobs, plan_correlation, transform_kernels,
 )
@@ -80,30 +82,33 @@ cdef void correlation(
     if y.size == 0:
         return
     cdef Py_ssize_t dilation_h = dilation[0], dilation_w = dilation[1]
-    count_tiles(&p.tiles, points, x.shape[0], y.shape[2], y.shape[3], dilation_h, dilation_w)
+    cdef Py_ssize_t overlap = weight.shape[2] - 1
+    count_tiles(
+        &p.tiles, points, overlap + 1, x.shape[0], y.shape[2], y.shape[3], dilation_h, dilation_w
+    )
     p.C, p.OC = x.shape[1], y.shape[1]
     p.weight, p.bias, p.flipped = weight.data, bias, flipped
     p.source.data, p.source.C, p.source.H, p.source.W = x.data, p.C, x.shape[2], x.shape[3]
-    p.source.overlap = 2
+    p.source.overlap = overlap
     p.source.top, _, p.source.left, _ = padding
     if flipped:
-        p.source.top = 2 * dilation_h - p.source.top
-        p.source.left = 2 * dilation_w - p.source.left
+        p.source.top = overlap * dilation_h - p.source.top
+        p.source.left = overlap * dilation_w - p.source.left
     run_correlation(&p, <real*> y.data, num_threads)
 
 
 cdef void gradient(
-    int points, cnp.ndarray dout, cnp.ndarray x, real* dw, real* db, tuple padding, tuple dilation,
-    int num_threads,
+    int points, Py_ssize_t taps, cnp.ndarray dout, cnp.ndarray x, real* dw, real* db, tuple padding,
+    tuple dilation, int num_threads,
 ):
     cdef Gradient p
     p.C, p.OC = x.shape[1], dout.shape[1]
     if x.shape[0] == 0:
-        memset(dw, 0, p.OC * p.C * 9 * sizeof(real))
+        memset(dw, 0, p.OC * p.C * taps * taps * sizeof(real))
         memset(db, 0, p.OC * sizeof(real))
         return
     count_tiles(
-        &p.tiles, points, x.shape[0], dout.shape[2], dout.shape[3], dilation[0], dilation[1]
+        &p.tiles, points, taps, x.shape[0], dout.shape[2], dout.shape[3], dilation[0], dilation[1]
     )
     p.x.data, p.x.C, p.x.H, p.x.W = x.data, p.C, x.shape[2], x.shape[3]
     p.x.top, _, p.x.left, _ = padding
@@ -167,11 +172,11 @@ cdef void backward_weight(
     tuple dilation, int num_threads,
 ):
     if x.descr.type_num == cnp.NPY_FLOAT32:
-        gradient(points, dout, x, <float*> dw.data, <float*> db.data, padding, dilation,
-                 num_threads)
+        gradient(points, dw.shape[2], dout, x, <float*> dw.data, <float*> db.data, padding,
+                 dilation, num_threads)
     else:
-        gradient(points, dout, x, <double*> dw.data, <double*> db.data, padding, dilation,
-                 num_threads)
+        gradient(points, dw.shape[2], dout, x, <double*> dw.data, <double*> db.data, padding,
+                 dilation, num_threads)
 
 
 def winograd2_forward(
@@ -222,25 +227,25 @@ def winograd4_backward_weight(
     backward_weight(F4, dout, x, dw, db, padding, dilation, num_threads)
 
 
-def gauss4_forward(
+def gauss_forward(
     cnp.ndarray x, cnp.ndarray weight, cnp.ndarray bias, cnp.ndarray y,
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
-    """y = bias + A^T [sum over c of (G weight G^T) * (B^T x B)] A, for each 4x4 tile of y."""
-    forward(F4_EXACT, x, weight, bias, y, padding, dilation, num_threads)
+    """y = bias + A^T [sum over c of (G weight G^T) * (B^T x B)] A, for each tile of y."""
+    forward(GAUSS, x, weight, bias, y, padding, dilation, num_threads)
 
 
-def gauss4_backward_input(
+def gauss_backward_input(
     cnp.ndarray dout, cnp.ndarray weight, cnp.ndarray dx,
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
-    """dx = A^T [sum over oc of (G flipped weight G^T) * (B^T dout B)] A, for each 4x4 tile."""
-    backward_input(F4_EXACT, dout, weight, dx, padding, dilation, num_threads)
+    """dx = A^T [sum over oc of (G flipped weight G^T) * (B^T dout B)] A, for each tile."""
+    backward_input(GAUSS, dout, weight, dx, padding, dilation, num_threads)
 
 
-def gauss4_backward_weight(
+def gauss_backward_weight(
     cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dw, cnp.ndarray db,
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
-    """dw = G^T [sum over 4x4 tiles of dout of (A dout A^T) * (B^T x B)] G; db too."""
-    backward_weight(F4_EXACT, dout, x, dw, db, padding, dilation, num_threads)
+    """dw = G^T [sum over tiles of dout of (A dout A^T) * (B^T x B)] G; db too."""
+    backward_weight(GAUSS, dout, x, dw, db, padding, dilation, num_threads)

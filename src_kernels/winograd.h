@@ -1,9 +1,10 @@
-/* The transforms of Winograd's convolution F(m x m, 3x3), as programs on vectors of channels.
+/* The transforms of Winograd's convolution F(m x m, taps x taps), as programs on vectors of channels.
 
-   C, as Cython has no vector types. An algorithm is known by its number of points: 16 for F(2x2), 36 and 46
-   for F(4x4). Each axis has n = m + 2 values, the extent of a tile of the image; to the points, both axes are
-   transformed, and what comes out is spread to the points. The number of points is a constant wherever it is
-   used, so that every loop here is unrolled.
+   C, as Cython has no vector types. An algorithm is known by its number of points: F2 and F4 are F(2x2, 3x3)
+   and F(4x4, 3x3), and GAUSS is F(4x4, 3x3), F(3x3, 4x4) and F(2x2, 5x5). Each axis has
+   n = m + taps - 1 values, the extent of a tile of the image; to the points, both axes are transformed, and
+   what comes out is spread to the points. Both numbers are constants wherever they are used, so that every
+   loop here is unrolled.
 
    This file includes itself twice, once per dtype, with REAL set: X(name) is name_f32 or name_f64. */
 
@@ -17,15 +18,29 @@
 
 #define F2 16
 #define F4 36
-#define F4_EXACT 46
+#define GAUSS 46
 #define VALUES(points) ((points) == F2 ? 4 : 6)
-#define OUTPUTS_OF(points) (VALUES(points) - 2)
+#define OUTPUTS_OF(points, taps) (VALUES(points) - (taps) + 1)
 #define MOST_VALUES 6
+#define MOST_TAPS 5
+
+/* Calls a function's body for an algorithm. */
+#define BY_ALGORITHM(body, ...)             \
+    if (points == F2)                       \
+        body(F2, 3, __VA_ARGS__);           \
+    else if (points == F4)                  \
+        body(F4, 3, __VA_ARGS__);           \
+    else if (taps == 3)                     \
+        body(GAUSS, 3, __VA_ARGS__);        \
+    else if (taps == 4)                     \
+        body(GAUSS, 4, __VA_ARGS__);        \
+    else                                    \
+        body(GAUSS, 5, __VA_ARGS__)
 
 /* Which of the three factors of a sum of products is transformed. */
 enum { IMAGE, WEIGHTS, OUTPUTS };
 
-/* Where F4_EXACT has the complex value of an axis, and which four are real. */
+/* Where GAUSS has the complex value of an axis, and which four are real. */
 #define RE 3
 #define IM 4
 #define REAL_VALUE(k) ((k) < 3 ? (k) : 5)
@@ -50,16 +65,17 @@ enum { IMAGE, WEIGHTS, OUTPUTS };
 
 #define UNROLL _Pragma("GCC unroll 8")
 
-/* F(2x2): the points 0, 1, -1 and infinity. Integers stay exact: sums are halved, not their terms.
+/* F2, F(2x2, 3x3): the points 0, 1, -1 and infinity. Integers stay exact: sums are halved, not their terms.
 
-   F(4x4) with 36 points: 0, A, -A, B, -B and infinity, where A and B are near 1 and their powers are exact.
+   F4, F(4x4, 3x3): 0, A, -A, B, -B and infinity, where A and B are near 1 and their powers are exact.
    The error is a quarter of that of the customary 1 and 2, whose fourth powers lie far apart. Two points +-p
    share the work: a polynomial's even part is the same at both, its odd part the opposite.
 
-   F(4x4) with 46 points: 0, 1, -1, infinity and the pair i and -i, as Meng and Brothers have it ("Efficient
-   Winograd convolution via integer arithmetic", 2019). Values at i and -i are conjugate, so that one complex
-   value stands for both; a product of two of them takes three multiplications. There are no factors but
-   halves and quarters of weights: integers stay exact, and the error is about that of F(2x2). */
+   GAUSS: 0, 1, -1, infinity and the pair i and -i, as Meng and Brothers have it ("Efficient Winograd
+   convolution via integer arithmetic", 2019). Values at i and -i are conjugate, so that one complex value
+   stands for both; a product of two of them takes three multiplications. There are no factors but halves and
+   quarters of weights: integers stay exact, and the error is about that of F2. Six values of an axis are a
+   product of polynomials of any two lengths that come to seven; the image's part is the same for all. */
 #define A ((REAL)0.625)
 #define B ((REAL)1.5)
 #define A2 (A * A)
@@ -76,7 +92,7 @@ TILE_INLINE void X(image_values)(const int points, const X(vec) *d, X(vec) *v)
         v[3] = d[1] - d[3];
         return;
     }
-    if (points == F4_EXACT) {
+    if (points == GAUSS) {
         const X(vec) even = d[2] + d[4], odd = d[1] + d[3];
         v[0] = d[0] - d[4];
         v[1] = even + odd;
@@ -96,24 +112,36 @@ TILE_INLINE void X(image_values)(const int points, const X(vec) *d, X(vec) *v)
     v[5] = A2 * B2 * d[1] - (A2 + B2) * d[3] + d[5];
 }
 
-/* G g: the three weights of an axis as a polynomial's values, over the product of (p - q). */
-TILE_INLINE void X(weights_values)(const int points, const X(vec) *g, X(vec) *u)
+/* The sums of the even and of the odd coefficients, which are a polynomial's parts at 1 and -1, or of the
+   coefficients with signs that alternate among them, its parts at i and -i. */
+TILE_INLINE X(vec) X(sum_of_second)(const int first, const int count, const int alternating, const X(vec) *g)
 {
-    const X(vec) outer = g[0] + g[2];
+    X(vec) sum = g[first];
+    UNROLL
+    for (int k = first + 2; k < count; k += 2)
+        sum = alternating && (k & 2) ? sum - g[k] : sum + g[k];
+    return sum;
+}
+
+/* G g: the weights of an axis as a polynomial's values, over the product of (p - q). */
+TILE_INLINE void X(weights_values)(const int points, const int taps, const X(vec) *g, X(vec) *u)
+{
     if (points == F2) {
+        const X(vec) outer = g[0] + g[2];
         u[0] = g[0];
         u[1] = (REAL)0.5 * (outer + g[1]);
         u[2] = (REAL)0.5 * (outer - g[1]);
         u[3] = g[2];
         return;
     }
-    if (points == F4_EXACT) {
+    if (points == GAUSS) {
+        const X(vec) even = X(sum_of_second)(0, taps, 0, g), odd = X(sum_of_second)(1, taps, 0, g);
         u[0] = g[0];
-        u[1] = (REAL)0.25 * (outer + g[1]);
-        u[2] = (REAL)0.25 * (outer - g[1]);
-        u[RE] = (REAL)0.5 * (g[0] - g[2]);
-        u[IM] = (REAL)0.5 * g[1];
-        u[5] = g[2];
+        u[1] = (REAL)0.25 * (even + odd);
+        u[2] = (REAL)0.25 * (even - odd);
+        u[RE] = (REAL)0.5 * X(sum_of_second)(0, taps, 1, g);
+        u[IM] = (REAL)0.5 * X(sum_of_second)(1, taps, 1, g);
+        u[5] = g[taps - 1];
         return;
     }
     const REAL at_a = 1 / (2 * A2 * (A2 - B2)), at_b = 1 / (2 * B2 * (B2 - A2));
@@ -127,8 +155,22 @@ TILE_INLINE void X(weights_values)(const int points, const X(vec) *g, X(vec) *u)
     u[5] = g[2];
 }
 
+/* The way back of `sum_of_second`: coefficients of a polynomial, the first and the last of which have a part
+   of their own. */
+TILE_INLINE void X(coefficients)(const int count, const X(vec) first, const X(vec) even, const X(vec) odd,
+                                 const X(vec) re, const X(vec) im, const X(vec) last, X(vec) *y)
+{
+    UNROLL
+    for (int k = 0; k < count; k++) {
+        const X(vec) real = k & 1 ? odd : even, other = k & 1 ? im : re;
+        y[k] = k & 2 ? real - other : real + other;
+    }
+    y[0] = first + y[0];
+    y[count - 1] = y[count - 1] + last;
+}
+
 /* A^T p: m outputs from an axis' values of the products. */
-TILE_INLINE void X(outputs_of_values)(const int points, const X(vec) *p, X(vec) *y)
+TILE_INLINE void X(outputs_of_values)(const int points, const int m, const X(vec) *p, X(vec) *y)
 {
     if (points == F2) {
         y[0] = (p[0] + p[1]) + p[2];
@@ -136,11 +178,8 @@ TILE_INLINE void X(outputs_of_values)(const int points, const X(vec) *p, X(vec) 
         return;
     }
     const X(vec) even = p[1] + p[2], odd = p[1] - p[2];
-    if (points == F4_EXACT) {
-        y[0] = p[0] + (even + p[RE]);
-        y[1] = odd + p[IM];
-        y[2] = even - p[RE];
-        y[3] = (odd - p[IM]) + p[5];
+    if (points == GAUSS) {
+        X(coefficients)(m, p[0], even, odd, p[RE], p[IM], p[5], y);
         return;
     }
     const X(vec) odd_a = A * odd, even_b = p[3] + p[4], odd_b = B * (p[3] - p[4]);
@@ -151,7 +190,7 @@ TILE_INLINE void X(outputs_of_values)(const int points, const X(vec) *p, X(vec) 
 }
 
 /* A dy: the way back of outputs_of_values. */
-TILE_INLINE void X(outputs_values)(const int points, const X(vec) *dy, X(vec) *d)
+TILE_INLINE void X(outputs_values)(const int points, const int m, const X(vec) *dy, X(vec) *d)
 {
     if (points == F2) {
         d[0] = dy[0];
@@ -161,13 +200,13 @@ TILE_INLINE void X(outputs_values)(const int points, const X(vec) *dy, X(vec) *d
         return;
     }
     d[0] = dy[0];
-    d[5] = dy[3];
-    if (points == F4_EXACT) {
-        const X(vec) even = dy[0] + dy[2], odd = dy[1] + dy[3];
+    d[5] = dy[m - 1];
+    if (points == GAUSS) {
+        const X(vec) even = X(sum_of_second)(0, m, 0, dy), odd = X(sum_of_second)(1, m, 0, dy);
         d[1] = even + odd;
         d[2] = even - odd;
-        d[RE] = dy[0] - dy[2];
-        d[IM] = dy[1] - dy[3];
+        d[RE] = X(sum_of_second)(0, m, 1, dy);
+        d[IM] = X(sum_of_second)(1, m, 1, dy);
         return;
     }
     const X(vec) even_a = dy[0] + A2 * dy[2], odd_a = A * (dy[1] + A2 * dy[3]);
@@ -179,7 +218,7 @@ TILE_INLINE void X(outputs_values)(const int points, const X(vec) *dy, X(vec) *d
 }
 
 /* G^T s: the way back of weights_values. */
-TILE_INLINE void X(weights_of_values)(const int points, const X(vec) *s, X(vec) *g)
+TILE_INLINE void X(weights_of_values)(const int points, const int taps, const X(vec) *s, X(vec) *g)
 {
     if (points == F2) {
         const X(vec) sum = (REAL)0.5 * (s[1] + s[2]);
@@ -188,11 +227,9 @@ TILE_INLINE void X(weights_of_values)(const int points, const X(vec) *s, X(vec) 
         g[2] = sum + s[3];
         return;
     }
-    if (points == F4_EXACT) {
-        const X(vec) sum = (REAL)0.25 * (s[1] + s[2]), re = (REAL)0.5 * s[RE];
-        g[0] = s[0] + (sum + re);
-        g[1] = (REAL)0.25 * (s[1] - s[2]) + (REAL)0.5 * s[IM];
-        g[2] = (sum - re) + s[5];
+    if (points == GAUSS) {
+        X(coefficients)(taps, s[0], (REAL)0.25 * (s[1] + s[2]), (REAL)0.25 * (s[1] - s[2]),
+                        (REAL)0.5 * s[RE], (REAL)0.5 * s[IM], s[5], g);
         return;
     }
     const REAL at_a = 1 / (2 * A2 * (A2 - B2)), at_b = 1 / (2 * B2 * (B2 - A2));
@@ -203,22 +240,23 @@ TILE_INLINE void X(weights_of_values)(const int points, const X(vec) *s, X(vec) 
     g[2] = A2 * even_a + B2 * even_b + s[5];
 }
 
-TILE_INLINE void X(values)(const int points, const int factor, const X(vec) *from, X(vec) *to)
+TILE_INLINE void X(values)(const int points, const int taps, const int factor, const X(vec) *from, X(vec) *to)
 {
     if (factor == IMAGE)
         X(image_values)(points, from, to);
     else if (factor == WEIGHTS)
-        X(weights_values)(points, from, to);
+        X(weights_values)(points, taps, from, to);
     else
-        X(outputs_values)(points, from, to);
+        X(outputs_values)(points, OUTPUTS_OF(points, taps), from, to);
 }
 
-TILE_INLINE void X(of_values)(const int points, const int factor, const X(vec) *from, X(vec) *to)
+TILE_INLINE void X(of_values)(const int points, const int taps, const int factor, const X(vec) *from,
+                              X(vec) *to)
 {
     if (factor == WEIGHTS)
-        X(weights_of_values)(points, from, to);
+        X(weights_of_values)(points, taps, from, to);
     else
-        X(outputs_of_values)(points, from, to);
+        X(outputs_of_values)(points, OUTPUTS_OF(points, taps), from, to);
 }
 
 /* Three points of a complex value: of an image z and weights w, z times the conjugate of w is
@@ -243,8 +281,9 @@ TILE_INLINE void X(gather)(const int factor, const REAL *source, ptrdiff_t point
    Where an axis has a complex value, a real one of the other axis leaves it as it is. Two complex ones have
    four parts, with a root of -1 for each axis. Where both roots are the same, and where one is the
    negative of the other, that is a complex value again: these two tell as much as the four parts. */
-TILE_INLINE void X(store_points)(const int points, const int factor, X(vec) (*column)[MOST_VALUES],
-                                 const int columns, REAL *target, ptrdiff_t point)
+TILE_INLINE void X(store_points)(const int points, const int taps, const int factor,
+                                 X(vec) (*column)[MOST_VALUES], const int columns, REAL *target,
+                                 ptrdiff_t point)
 {
     const int n = VALUES(points);
     X(vec) line[MOST_VALUES], row[MOST_VALUES][MOST_VALUES];
@@ -253,8 +292,8 @@ TILE_INLINE void X(store_points)(const int points, const int factor, X(vec) (*co
         UNROLL
         for (int j = 0; j < columns; j++)
             line[j] = column[j][i];
-        X(values)(points, factor, line, row[i]);
-        if (points != F4_EXACT) {
+        X(values)(points, taps, factor, line, row[i]);
+        if (points != GAUSS) {
             UNROLL
             for (int j = 0; j < n; j++)
                 X(store)(target + (i * n + j) * point, row[i][j]);
@@ -267,7 +306,7 @@ TILE_INLINE void X(store_points)(const int points, const int factor, X(vec) (*co
             target += 7 * point;
         }
     }
-    if (points != F4_EXACT)
+    if (points != GAUSS)
         return;
     UNROLL
     for (int k = 0; k < 4; k++)
@@ -280,15 +319,15 @@ TILE_INLINE void X(store_points)(const int points, const int factor, X(vec) (*co
               target + 3 * point, point);
 }
 
-/* The way back: m x m outputs, or 3x3 weights, as [column][row]. */
-TILE_INLINE void X(load_points)(const int points, const int factor, const REAL *source, ptrdiff_t point,
-                                X(vec) (*result)[MOST_VALUES])
+/* The way back: m x m outputs, or taps x taps weights, as [column][row]. */
+TILE_INLINE void X(load_points)(const int points, const int taps, const int factor, const REAL *source,
+                                ptrdiff_t point, X(vec) (*result)[MOST_VALUES])
 {
-    const int n = VALUES(points), extent = factor == WEIGHTS ? 3 : OUTPUTS_OF(points);
+    const int n = VALUES(points), extent = factor == WEIGHTS ? taps : OUTPUTS_OF(points, taps);
     X(vec) row[MOST_VALUES][MOST_VALUES], line[MOST_VALUES], column[MOST_VALUES][MOST_VALUES];
     UNROLL
     for (int i = 0; i < n; i++) {
-        if (points != F4_EXACT) {
+        if (points != GAUSS) {
             UNROLL
             for (int j = 0; j < n; j++)
                 row[i][j] = X(load)(source + (i * n + j) * point);
@@ -302,9 +341,9 @@ TILE_INLINE void X(load_points)(const int points, const int factor, const REAL *
         }
         else
             continue;
-        X(of_values)(points, factor, row[i], column[i]);
+        X(of_values)(points, taps, factor, row[i], column[i]);
     }
-    if (points == F4_EXACT) {
+    if (points == GAUSS) {
         UNROLL
         for (int k = 0; k < 4; k++)
             X(gather)(factor, source + 3 * k * point, point,
@@ -317,15 +356,15 @@ TILE_INLINE void X(load_points)(const int points, const int factor, const REAL *
         row[RE][IM] = scale * (same_im - other_im);
         row[IM][RE] = scale * (same_im + other_im);
         row[IM][IM] = scale * (other_re - same_re);
-        X(of_values)(points, factor, row[RE], column[RE]);
-        X(of_values)(points, factor, row[IM], column[IM]);
+        X(of_values)(points, taps, factor, row[RE], column[RE]);
+        X(of_values)(points, taps, factor, row[IM], column[IM]);
     }
     UNROLL
     for (int j = 0; j < extent; j++) {
         UNROLL
         for (int i = 0; i < n; i++)
             line[i] = column[i][j];
-        X(of_values)(points, factor, line, result[j]);
+        X(of_values)(points, taps, factor, line, result[j]);
     }
 }
 
@@ -337,18 +376,18 @@ TILE_INLINE void X(load_points)(const int points, const int factor, const REAL *
 /* v[point][tile] of a row of `count` tiles, for one slice of channels, from an image [row][col][slice]. Its
    steps are those between the rows and columns that a window sees, which may be dilated.
 
-   Neighbouring tiles share two columns: their first transform is done once. */
-TILE_INLINE void X(tiles_at_points_body)(const int points, const REAL *image, ptrdiff_t image_row,
-                                         ptrdiff_t image_col, REAL *v, ptrdiff_t v_point, ptrdiff_t v_tile,
-                                         ptrdiff_t count)
+   Neighbouring tiles share columns, as many as overlap: their first transform is done once. */
+TILE_INLINE void X(tiles_at_points_body)(const int points, const int taps, const REAL *image,
+                                         ptrdiff_t image_row, ptrdiff_t image_col, REAL *v, ptrdiff_t v_point,
+                                         ptrdiff_t v_tile, ptrdiff_t count)
 {
-    const int n = VALUES(points), m = OUTPUTS_OF(points), slice = SLICE_BYTES / sizeof(REAL);
+    const int n = VALUES(points), m = OUTPUTS_OF(points, taps), slice = SLICE_BYTES / sizeof(REAL);
     for (int part = 0; part < slice; part += LANES) {
         const REAL *source = image + part;
         REAL *target = v + part;
         X(vec) column[MOST_VALUES][MOST_VALUES], d[MOST_VALUES];
         UNROLL
-        for (int j = 0; j < 2; j++) {
+        for (int j = 0; j < taps - 1; j++) {
             UNROLL
             for (int i = 0; i < n; i++)
                 d[i] = X(load)(source + i * image_row + j * image_col);
@@ -356,15 +395,15 @@ TILE_INLINE void X(tiles_at_points_body)(const int points, const REAL *image, pt
         }
         for (ptrdiff_t t = 0; t < count; t++) {
             UNROLL
-            for (int j = 2; j < n; j++) {
+            for (int j = taps - 1; j < n; j++) {
                 UNROLL
                 for (int i = 0; i < n; i++)
                     d[i] = X(load)(source + i * image_row + j * image_col);
                 X(image_values)(points, d, column[j]);
             }
-            X(store_points)(points, IMAGE, column, n, target, v_point);
+            X(store_points)(points, taps, IMAGE, column, n, target, v_point);
             UNROLL
-            for (int j = 0; j < 2; j++)
+            for (int j = 0; j < taps - 1; j++)
                 UNROLL
                 for (int i = 0; i < n; i++)
                     column[j][i] = column[j + m][i];
@@ -374,24 +413,20 @@ TILE_INLINE void X(tiles_at_points_body)(const int points, const REAL *image, pt
     }
 }
 
-TILE_FUNCTION void X(tiles_at_points)(int points, const REAL *image, ptrdiff_t image_row, ptrdiff_t image_col,
-                                      REAL *v, ptrdiff_t v_point, ptrdiff_t v_tile, ptrdiff_t count)
+TILE_FUNCTION void X(tiles_at_points)(int points, int taps, const REAL *image, ptrdiff_t image_row,
+                                      ptrdiff_t image_col, REAL *v, ptrdiff_t v_point, ptrdiff_t v_tile,
+                                      ptrdiff_t count)
 {
-    if (points == F2)
-        X(tiles_at_points_body)(F2, image, image_row, image_col, v, v_point, v_tile, count);
-    else if (points == F4)
-        X(tiles_at_points_body)(F4, image, image_row, image_col, v, v_point, v_tile, count);
-    else
-        X(tiles_at_points_body)(F4_EXACT, image, image_row, image_col, v, v_point, v_tile, count);
+    BY_ALGORITHM(X(tiles_at_points_body), image, image_row, image_col, v, v_point, v_tile, count);
 }
 
 /* d[point][tile] of a row of `count` tiles of m x m gradients, likewise, and behind the last point their
    sum, which is what the bias gets. */
-TILE_INLINE void X(gradients_at_points_body)(const int points, const REAL *image, ptrdiff_t image_row,
-                                             ptrdiff_t image_col, REAL *d, ptrdiff_t d_point,
-                                             ptrdiff_t d_tile, ptrdiff_t count)
+TILE_INLINE void X(gradients_at_points_body)(const int points, const int taps, const REAL *image,
+                                             ptrdiff_t image_row, ptrdiff_t image_col, REAL *d,
+                                             ptrdiff_t d_point, ptrdiff_t d_tile, ptrdiff_t count)
 {
-    const int m = OUTPUTS_OF(points), slice = SLICE_BYTES / sizeof(REAL);
+    const int m = OUTPUTS_OF(points, taps), slice = SLICE_BYTES / sizeof(REAL);
     for (ptrdiff_t t = 0; t < count; t++)
         for (int part = 0; part < slice; part += LANES) {
             const REAL *source = image + t * m * image_col + part;
@@ -402,9 +437,9 @@ TILE_INLINE void X(gradients_at_points_body)(const int points, const REAL *image
                 UNROLL
                 for (int i = 0; i < m; i++)
                     dy[i] = X(load)(source + i * image_row + j * image_col);
-                X(outputs_values)(points, dy, column[j]);
+                X(outputs_values)(points, m, dy, column[j]);
             }
-            X(store_points)(points, OUTPUTS, column, m, target, d_point);
+            X(store_points)(points, taps, OUTPUTS, column, m, target, d_point);
             UNROLL
             for (int i = 0; i < m; i++)
                 UNROLL
@@ -414,33 +449,28 @@ TILE_INLINE void X(gradients_at_points_body)(const int points, const REAL *image
         }
 }
 
-TILE_FUNCTION void X(gradients_at_points)(int points, const REAL *image, ptrdiff_t image_row,
+TILE_FUNCTION void X(gradients_at_points)(int points, int taps, const REAL *image, ptrdiff_t image_row,
                                           ptrdiff_t image_col, REAL *d, ptrdiff_t d_point, ptrdiff_t d_tile,
                                           ptrdiff_t count)
 {
-    if (points == F2)
-        X(gradients_at_points_body)(F2, image, image_row, image_col, d, d_point, d_tile, count);
-    else if (points == F4)
-        X(gradients_at_points_body)(F4, image, image_row, image_col, d, d_point, d_tile, count);
-    else
-        X(gradients_at_points_body)(F4_EXACT, image, image_row, image_col, d, d_point, d_tile, count);
+    BY_ALGORITHM(X(gradients_at_points_body), image, image_row, image_col, d, d_point, d_tile, count);
 }
 
 /* out[pixel][panel] of a row of `count` tiles, from products [point][tile], plus bias. Only `rows` rows
    and `cols` columns are inside of the output: the last tile may overhang. */
-TILE_INLINE void X(tiles_of_points_body)(const int points, const REAL *products, ptrdiff_t point,
-                                         ptrdiff_t tile_step, const REAL *bias, REAL *out,
-                                         ptrdiff_t out_row, ptrdiff_t out_col, ptrdiff_t count, ptrdiff_t rows,
-                                         ptrdiff_t cols)
+TILE_INLINE void X(tiles_of_points_body)(const int points, const int taps, const REAL *products,
+                                         ptrdiff_t point, ptrdiff_t tile_step, const REAL *bias, REAL *out,
+                                         ptrdiff_t out_row, ptrdiff_t out_col, ptrdiff_t count,
+                                         ptrdiff_t rows, ptrdiff_t cols)
 {
-    const int m = OUTPUTS_OF(points), panel = 2 * LANES;
+    const int m = OUTPUTS_OF(points, taps), panel = 2 * LANES;
     for (ptrdiff_t t = 0; t < count; t++) {
         const ptrdiff_t width = cols - t * m;
         for (int part = 0; part < panel; part += LANES) {
             REAL *target = out + t * m * out_col + part;
             const X(vec) start = X(load)(bias + part);
             X(vec) y[MOST_VALUES][MOST_VALUES];
-            X(load_points)(points, OUTPUTS, products + t * tile_step + part, point, y);
+            X(load_points)(points, taps, OUTPUTS, products + t * tile_step + part, point, y);
             UNROLL
             for (int j = 0; j < m; j++)
                 UNROLL
@@ -451,71 +481,56 @@ TILE_INLINE void X(tiles_of_points_body)(const int points, const REAL *products,
     }
 }
 
-TILE_FUNCTION void X(tiles_of_points)(int points, const REAL *products, ptrdiff_t point, ptrdiff_t tile_step,
-                                      const REAL *bias, REAL *out, ptrdiff_t out_row, ptrdiff_t out_col,
-                                      ptrdiff_t count, ptrdiff_t rows, ptrdiff_t cols)
+TILE_FUNCTION void X(tiles_of_points)(int points, int taps, const REAL *products, ptrdiff_t point,
+                                      ptrdiff_t tile_step, const REAL *bias, REAL *out, ptrdiff_t out_row,
+                                      ptrdiff_t out_col, ptrdiff_t count, ptrdiff_t rows, ptrdiff_t cols)
 {
-    if (points == F2)
-        X(tiles_of_points_body)(F2, products, point, tile_step, bias, out, out_row, out_col, count, rows,
-                                cols);
-    else if (points == F4)
-        X(tiles_of_points_body)(F4, products, point, tile_step, bias, out, out_row, out_col, count, rows,
-                                cols);
-    else
-        X(tiles_of_points_body)(F4_EXACT, products, point, tile_step, bias, out, out_row, out_col, count, rows,
-                                cols);
+    BY_ALGORITHM(X(tiles_of_points_body), products, point, tile_step, bias, out, out_row, out_col, count, rows,
+                 cols);
 }
 
-/* u[point] of a panel's 3x3 weights [tap][panel]. */
-TILE_INLINE void X(kernel_at_points_body)(const int points, const REAL *taps, REAL *u, ptrdiff_t point)
+/* u[point] of a panel's weights [tap][panel]. */
+TILE_INLINE void X(kernel_at_points_body)(const int points, const int taps, const REAL *weights, REAL *u,
+                                          ptrdiff_t point)
 {
     const int panel = 2 * LANES;
     for (int part = 0; part < panel; part += LANES) {
-        X(vec) column[3][MOST_VALUES], g[3];
+        X(vec) column[MOST_TAPS][MOST_VALUES], g[MOST_TAPS];
         UNROLL
-        for (int j = 0; j < 3; j++) {
+        for (int j = 0; j < taps; j++) {
             UNROLL
-            for (int i = 0; i < 3; i++)
-                g[i] = X(load)(taps + (i * 3 + j) * panel + part);
-            X(weights_values)(points, g, column[j]);
+            for (int i = 0; i < taps; i++)
+                g[i] = X(load)(weights + (i * taps + j) * panel + part);
+            X(weights_values)(points, taps, g, column[j]);
         }
-        X(store_points)(points, WEIGHTS, column, 3, u + part, point);
+        X(store_points)(points, taps, WEIGHTS, column, taps, u + part, point);
     }
 }
 
-TILE_FUNCTION void X(kernel_at_points)(int points, const REAL *taps, REAL *u, ptrdiff_t point)
+TILE_FUNCTION void X(kernel_at_points)(int points, int taps, const REAL *weights, REAL *u, ptrdiff_t point)
 {
-    if (points == F2)
-        X(kernel_at_points_body)(F2, taps, u, point);
-    else if (points == F4)
-        X(kernel_at_points_body)(F4, taps, u, point);
-    else
-        X(kernel_at_points_body)(F4_EXACT, taps, u, point);
+    BY_ALGORITHM(X(kernel_at_points_body), weights, u, point);
 }
 
-/* taps[tap][panel] of the sums at the points: the way back of kernel_at_points. */
-TILE_INLINE void X(kernel_of_points_body)(const int points, const REAL *sums, ptrdiff_t point, REAL *taps)
+/* weights[tap][panel] of the sums at the points: the way back of kernel_at_points. */
+TILE_INLINE void X(kernel_of_points_body)(const int points, const int taps, const REAL *sums, ptrdiff_t point,
+                                          REAL *weights)
 {
     const int panel = 2 * LANES;
     for (int part = 0; part < panel; part += LANES) {
-        X(vec) g[3][MOST_VALUES];
-        X(load_points)(points, WEIGHTS, sums + part, point, g);
+        X(vec) g[MOST_TAPS][MOST_VALUES];
+        X(load_points)(points, taps, WEIGHTS, sums + part, point, g);
         UNROLL
-        for (int j = 0; j < 3; j++)
+        for (int j = 0; j < taps; j++)
             UNROLL
-            for (int i = 0; i < 3; i++)
-                X(store)(taps + (i * 3 + j) * panel + part, g[j][i]);
+            for (int i = 0; i < taps; i++)
+                X(store)(weights + (i * taps + j) * panel + part, g[j][i]);
     }
 }
 
-TILE_FUNCTION void X(kernel_of_points)(int points, const REAL *sums, ptrdiff_t point, REAL *taps)
+TILE_FUNCTION void X(kernel_of_points)(int points, int taps, const REAL *sums, ptrdiff_t point, REAL *weights)
 {
-    if (points == F2)
-        X(kernel_of_points_body)(F2, sums, point, taps);
-    else if (points == F4)
-        X(kernel_of_points_body)(F4, sums, point, taps);
-    else
-        X(kernel_of_points_body)(F4_EXACT, sums, point, taps);
+    BY_ALGORITHM(X(kernel_of_points_body), sums, point, weights);
 }
 
 #undef UNROLL

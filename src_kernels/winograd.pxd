@@ -8,62 +8,28 @@ from tile cimport real, transpose
 cdef extern from "winograd.h" nogil:
     enum:
         SLICE_BYTES
-        F2  # points of F(2x2)
-        F4, F4_EXACT  # of F(4x4)
-    Py_ssize_t OUTPUTS_OF(Py_ssize_t points)
-    void tiles_at_points_f32(int, const float*, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t,
+        F2, F4, GAUSS  # numbers of points
+        MOST_TAPS
+    Py_ssize_t OUTPUTS_OF(Py_ssize_t points, Py_ssize_t taps)
+    void tiles_at_points_f32(int, int, const float*, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t,
                              Py_ssize_t, Py_ssize_t)
-    void tiles_at_points_f64(int, const double*, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t,
+    void tiles_at_points_f64(int, int, const double*, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t,
                              Py_ssize_t, Py_ssize_t)
-    void gradients_at_points_f32(int, const float*, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t,
+    void gradients_at_points_f32(int, int, const float*, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t,
                                  Py_ssize_t, Py_ssize_t)
-    void gradients_at_points_f64(int, const double*, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t,
-                                 Py_ssize_t, Py_ssize_t)
-    void tiles_of_points_f32(int, const float*, Py_ssize_t, Py_ssize_t, const float*, float*,
+    void gradients_at_points_f64(int, int, const double*, Py_ssize_t, Py_ssize_t, double*,
+                                 Py_ssize_t, Py_ssize_t, Py_ssize_t)
+    void tiles_of_points_f32(int, int, const float*, Py_ssize_t, Py_ssize_t, const float*, float*,
                              Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t)
-    void tiles_of_points_f64(int, const double*, Py_ssize_t, Py_ssize_t, const double*, double*,
-                             Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t)
-    void kernel_at_points_f32(int, const float*, float*, Py_ssize_t)
-    void kernel_at_points_f64(int, const double*, double*, Py_ssize_t)
-    void kernel_of_points_f32(int, const float*, Py_ssize_t, float*)
-    void kernel_of_points_f64(int, const double*, Py_ssize_t, double*)
+    void tiles_of_points_f64(int, int, const double*, Py_ssize_t, Py_ssize_t, const double*,
+                             double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t)
+    void kernel_at_points_f32(int, int, const float*, float*, Py_ssize_t)
+    void kernel_at_points_f64(int, int, const double*, double*, Py_ssize_t)
+    void kernel_of_points_f32(int, int, const float*, Py_ssize_t, float*)
+    void kernel_of_points_f64(int, int, const double*, Py_ssize_t, double*)
 
 cdef enum:
     KERNELS = 8  # channels whose weights are transformed together
-
-
-cdef inline void tiles_of_points(
-    Py_ssize_t points, const real* products, Py_ssize_t point, Py_ssize_t tile_step,
-    const real* bias, real* out, Py_ssize_t out_row, Py_ssize_t out_col, Py_ssize_t count,
-    Py_ssize_t rows, Py_ssize_t cols,
-) noexcept nogil:
-    """out[pixel][panel] of a row of tiles, from products [point][tile], plus bias"""
-    if real is float:
-        tiles_of_points_f32(<int> points, products, point, tile_step, bias, out, out_row, out_col,
-                            count, rows, cols)
-    else:
-        tiles_of_points_f64(<int> points, products, point, tile_step, bias, out, out_row, out_col,
-                            count, rows, cols)
-
-
-cdef inline void kernel_at_points(
-    Py_ssize_t points, const real* taps, real* kernel, Py_ssize_t point
-) noexcept nogil:
-    """kernel[point] of a panel's weights [tap][panel]"""
-    if real is float:
-        kernel_at_points_f32(<int> points, taps, kernel, point)
-    else:
-        kernel_at_points_f64(<int> points, taps, kernel, point)
-
-
-cdef inline void kernel_of_points(
-    Py_ssize_t points, const real* sums, Py_ssize_t point, real* taps
-) noexcept nogil:
-    """taps[tap][panel] of the sums at the points"""
-    if real is float:
-        kernel_of_points_f32(<int> points, sums, point, taps)
-    else:
-        kernel_of_points_f64(<int> points, sums, point, taps)
 
 
 cdef inline Py_ssize_t odd_lines(Py_ssize_t count, Py_ssize_t slice) noexcept nogil:
@@ -76,7 +42,7 @@ cdef struct Tiles:
     # The tiles of m x m outputs of N images, in blocks of whole rows of them, or of parts of rows.
     # A dilated window sees every `dilation`-th row and column: an image is so many phases on either
     # axis, each with tiles of its own. Those of the columns follow each other in a row of tiles.
-    Py_ssize_t points, m, N, OH, OW, dilation_h, dilation_w
+    Py_ssize_t points, taps, m, N, OH, OW, dilation_h, dilation_w
     Py_ssize_t TH, TW  # rows and columns of tiles of a phase
     Py_ssize_t all_rows, all_tiles
     Py_ssize_t rows, cols, row_blocks, col_blocks  # of a block, and of a phase in it, at most
@@ -90,10 +56,11 @@ cdef struct Block:
 
 
 cdef inline void count_tiles(
-    Tiles* p, Py_ssize_t points, Py_ssize_t N, Py_ssize_t OH, Py_ssize_t OW,
+    Tiles* p, Py_ssize_t points, Py_ssize_t taps, Py_ssize_t N, Py_ssize_t OH, Py_ssize_t OW,
     Py_ssize_t dilation_h, Py_ssize_t dilation_w,
 ) noexcept nogil:
-    p.points, p.m, p.N, p.OH, p.OW = points, OUTPUTS_OF(points), N, OH, OW
+    p.points, p.taps, p.m = points, taps, OUTPUTS_OF(points, taps)
+    p.N, p.OH, p.OW = N, OH, OW
     p.dilation_h, p.dilation_w = dilation_h, dilation_w
     p.TH, p.TW = ceil_div(OH, dilation_h * p.m), ceil_div(OW, dilation_w * p.m)
     p.all_rows = N * dilation_h * p.TH
@@ -124,6 +91,43 @@ cdef inline void cut_tiles(Tiles* p, Py_ssize_t at_most, Py_ssize_t unit) noexce
     p.most = p.rows * row_tiles
 
 
+cdef inline void tiles_of_points(
+    const Tiles* p, const real* products, Py_ssize_t point, Py_ssize_t tile_step, const real* bias,
+    real* out, Py_ssize_t out_row, Py_ssize_t out_col, Py_ssize_t count, Py_ssize_t rows,
+    Py_ssize_t cols,
+) noexcept nogil:
+    """out[pixel][panel] of a row of tiles, from products [point][tile], plus bias"""
+    cdef int points = <int> p.points, taps = <int> p.taps
+    if real is float:
+        tiles_of_points_f32(points, taps, products, point, tile_step, bias, out, out_row, out_col,
+                            count, rows, cols)
+    else:
+        tiles_of_points_f64(points, taps, products, point, tile_step, bias, out, out_row, out_col,
+                            count, rows, cols)
+
+
+cdef inline void kernel_at_points(
+    const Tiles* p, const real* weights, real* kernel, Py_ssize_t point
+) noexcept nogil:
+    """kernel[point] of a panel's weights [tap][panel]"""
+    cdef int points = <int> p.points, taps = <int> p.taps
+    if real is float:
+        kernel_at_points_f32(points, taps, weights, kernel, point)
+    else:
+        kernel_at_points_f64(points, taps, weights, kernel, point)
+
+
+cdef inline void kernel_of_points(
+    const Tiles* p, const real* sums, Py_ssize_t point, real* weights
+) noexcept nogil:
+    """weights[tap][panel] of the sums at the points"""
+    cdef int points = <int> p.points, taps = <int> p.taps
+    if real is float:
+        kernel_of_points_f32(points, taps, sums, point, weights)
+    else:
+        kernel_of_points_f64(points, taps, sums, point, weights)
+
+
 cdef inline Py_ssize_t phase_outputs(
     Py_ssize_t extent, Py_ssize_t dilation, Py_ssize_t phase
 ) noexcept nogil:
@@ -147,7 +151,7 @@ cdef struct Source:
     # What is transformed: images (N, C, H, W) whose row 0 is row `top` of the tiles' own rows.
     const void* data
     Py_ssize_t C, H, W, top, left
-    Py_ssize_t overlap  # columns that neighbouring tiles of a phase share: 2, or 0 for gradients
+    Py_ssize_t overlap  # columns that neighbouring tiles of a phase share: 0 for gradients
     # Where it goes: [point][part][tile][channel], with `width` channels to a part: the steps.
     Py_ssize_t width, point, part, tile
     Py_ssize_t raw_size, image_size, points_size  # bytes: pixels as they are, padded, transformed
@@ -230,16 +234,18 @@ cdef inline void transform_row(
     Py_ssize_t count,
 ) noexcept nogil:
     cdef Py_ssize_t image_col = p.dilation_w * (SLICE_BYTES // sizeof(real))
-    cdef int points = <int> p.points
+    cdef int points = <int> p.points, taps = <int> p.taps
     if s.overlap:
         if real is float:
-            tiles_at_points_f32(points, image, image_row, image_col, target, s.point, s.tile, count)
+            tiles_at_points_f32(points, taps, image, image_row, image_col, target, s.point,
+                                s.tile, count)
         else:
-            tiles_at_points_f64(points, image, image_row, image_col, target, s.point, s.tile, count)
+            tiles_at_points_f64(points, taps, image, image_row, image_col, target, s.point,
+                                s.tile, count)
     else:
         if real is float:
-            gradients_at_points_f32(points, image, image_row, image_col, target, s.point, s.tile,
-                                    count)
+            gradients_at_points_f32(points, taps, image, image_row, image_col, target, s.point,
+                                    s.tile, count)
         else:
-            gradients_at_points_f64(points, image, image_row, image_col, target, s.point, s.tile,
-                                    count)
+            gradients_at_points_f64(points, taps, image, image_row, image_col, target, s.point,
+                                    s.tile, count)

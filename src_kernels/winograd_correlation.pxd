@@ -11,8 +11,8 @@ from libc.string cimport memset
 from geometry cimport aligned, ceil_div, part_start
 from tile cimport CHECK, TILE_ROWS, lanes_of, product_tile, real, tile, transpose
 from winograd cimport (
-    KERNELS, SLICE_BYTES, Block, Source, Tiles, block_of, cut_tiles, kernel_at_points, odd_lines,
-    phase_outputs, plan_source, tiles_of_points, transform_block,
+    KERNELS, MOST_TAPS, SLICE_BYTES, Block, Source, Tiles, block_of, cut_tiles, kernel_at_points,
+    odd_lines, phase_outputs, plan_source, tiles_of_points, transform_block,
 )
 
 cdef enum:
@@ -41,7 +41,7 @@ cdef enum:
 cdef struct Correlation:
     # the problem
     Py_ssize_t C, OC
-    bint flipped  # weights (C, OC, 3, 3), each turned around, in place of (OC, C, 3, 3)
+    bint flipped  # weights (C, OC, taps, taps), each turned around, not (OC, C, taps, taps)
     const void* weight
     const void* bias  # (OC,), or NULL
     Tiles tiles
@@ -105,7 +105,7 @@ cdef inline void plan_correlation(
     p.table_size = aligned(max(p.tiles.most, min(p.C, CHUNK)) * sizeof(Py_ssize_t))
     p.product_size = aligned(points * p.product_point * itemsize)
     p.result_size = aligned(p.tiles.most * m * m * p.panel * itemsize)
-    p.taps_size = aligned(KERNELS * 9 * p.panel * itemsize)
+    p.taps_size = aligned(KERNELS * MOST_TAPS * MOST_TAPS * p.panel * itemsize)
     p.workspace_size = max(p.taps_size, (
         p.source.raw_size + p.source.image_size + p.source.points_size
         + p.product_size + p.result_size
@@ -155,18 +155,19 @@ cdef inline void transform_some(
 ) noexcept nogil:
     """The weights of one panel and a few channels."""
     cdef Py_ssize_t oc = panel * p.panel, width = min(p.panel, p.OC - oc), i
-    cdef Py_ssize_t count = min(KERNELS, p.C - c)
+    cdef Py_ssize_t count = min(KERNELS, p.C - c), window = p.tiles.taps * p.tiles.taps
     cdef const real* weight = <const real*> p.weight
     if width < p.panel:
         memset(taps, 0, p.taps_size)
     if p.flipped:
         for i in range(count):
-            transpose(taps + (i * 9 + 8) * p.panel, -p.panel,
-                      weight + ((c + i) * p.OC + oc) * 9, 9, width, 9)
+            transpose(taps + ((i + 1) * window - 1) * p.panel, -p.panel,
+                      weight + ((c + i) * p.OC + oc) * window, window, width, window)
     else:
-        transpose(taps, p.panel, weight + (oc * p.C + c) * 9, p.C * 9, width, count * 9)
+        transpose(taps, p.panel, weight + (oc * p.C + c) * window, p.C * window, width,
+                  count * window)
     for i in range(count):
-        kernel_at_points(p.tiles.points, taps + i * 9 * p.panel, kernels + (c + i) * p.panel,
+        kernel_at_points(&p.tiles, taps + i * window * p.panel, kernels + (c + i) * p.panel,
                          p.kernel_point)
 
 
@@ -248,7 +249,7 @@ cdef inline void store_tiles(
         for i in range(first, end):
             for col_phase in range(t.dilation_w):
                 tiles_of_points(
-                    t.points, products, p.product_point, p.product_tile,
+                    t, products, p.product_point, p.product_tile,
                     <const real*> p.padded_bias + oc,
                     result + ((i - first) * t.m * cols + col_phase) * p.panel, cols * p.panel,
                     t.dilation_w * p.panel, block.cols,

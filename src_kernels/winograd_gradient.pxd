@@ -1,4 +1,4 @@
-"""The gradient of a 3x3 convolution's weights, at points.
+"""The gradient of a convolution's weights, at points.
 
     dw = G^T [ sum over tiles of (A dout A^T) * (B^T x B) ] G
 
@@ -13,8 +13,8 @@ from libc.string cimport memcpy, memset
 from geometry cimport aligned, ceil_div, part_start
 from tile cimport CHECK, TILE_ROWS, lanes_of, product_tile, real, tile, transpose
 from winograd cimport (
-    F2, KERNELS, SLICE_BYTES, Block, Source, Tiles, block_of, cut_tiles, kernel_of_points,
-    odd_lines, plan_source, transform_block,
+    F2, KERNELS, MOST_TAPS, SLICE_BYTES, Block, Source, Tiles, block_of, cut_tiles,
+    kernel_of_points, odd_lines, plan_source, transform_block,
 )
 
 cdef enum:
@@ -59,7 +59,7 @@ cdef inline void plan_gradient(Gradient* p, Py_ssize_t itemsize) noexcept nogil:
     p.groups = ceil_div(p.panels * p.panel, channels)
     p.group = ceil_div(p.panels, p.groups)
     p.groups = ceil_div(p.panels, p.group)
-    p.x.overlap, p.dout.overlap = 2, 0
+    p.x.overlap, p.dout.overlap = p.tiles.taps - 1, 0
     plan_source(&p.x, &p.tiles, p.channels, p.channels, itemsize)
     plan_source(&p.dout, &p.tiles, p.group * p.panel, p.panel, itemsize)
     p.sums_point = odd_lines(p.group * p.channels * p.panel, slice)
@@ -72,7 +72,7 @@ cdef inline void plan_gradient(Gradient* p, Py_ssize_t itemsize) noexcept nogil:
     p.table_size = aligned(max(p.tiles.most, TILE_ROWS) * sizeof(Py_ssize_t))
     p.zeros_size = aligned(p.panel * itemsize)
     p.image_size = max(p.x.raw_size + p.x.image_size, p.dout.raw_size + p.dout.image_size)
-    p.image_size = max(p.image_size, aligned(KERNELS * 9 * p.panel * itemsize))
+    p.image_size = max(p.image_size, aligned(KERNELS * MOST_TAPS * MOST_TAPS * p.panel * itemsize))
     p.workspace_size = p.image_size + p.x.points_size + p.dout.points_size
 
 
@@ -172,7 +172,7 @@ cdef inline void finish(
     cdef Py_ssize_t oc = (job // p.parts % p.groups * p.group + panel) * p.panel
     cdef Py_ssize_t c = job // p.parts // p.groups * p.channels
     cdef Py_ssize_t channels = min(p.channels, p.C - c), width = min(p.panel, p.OC - oc)
-    cdef Py_ssize_t part, point, i, k, count
+    cdef Py_ssize_t part, point, i, k, count, window = p.tiles.taps * p.tiles.taps
     cdef real* sums = sums_of(p, job, worker, dw) + panel * p.channels * p.panel
     cdef real* total = sums_of(p, job, worker, dw) + p.tiles.points * p.sums_point + panel * p.panel
     cdef real* at
@@ -189,8 +189,9 @@ cdef inline void finish(
     for k in range(ceil_div(channels, KERNELS)):
         count = min(KERNELS, channels - k * KERNELS)
         for i in range(count):
-            kernel_of_points(p.tiles.points, sums + (k * KERNELS + i) * p.panel, p.sums_point,
-                             taps + i * 9 * p.panel)
-        transpose(dw + (oc * p.C + c + k * KERNELS) * 9, p.C * 9, taps, p.panel, count * 9, width)
+            kernel_of_points(&p.tiles, sums + (k * KERNELS + i) * p.panel, p.sums_point,
+                             taps + i * window * p.panel)
+        transpose(dw + (oc * p.C + c + k * KERNELS) * window, p.C * window, taps, p.panel,
+                  count * window, width)
     if c == 0:
         memcpy(db + oc, total, width * sizeof(real))

@@ -7,7 +7,7 @@ some problems. It has the same name in every backend that has it: ``"cython:wino
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from fastscratch.kernels import cython_ext
 from fastscratch.kernels.problem import DTYPES, Problem, WindowProblem
@@ -62,9 +62,14 @@ _MOST_DILATION = 8
 
 def winograd_supports(p: Problem) -> bool:
     """Windows of 3x3 with stride 1 over all channels, dilated by no more than 8."""
+    return gauss_supports(p) and p.kernel_size == (3, 3)
+
+
+def gauss_supports(p: Problem) -> TypeGuard[WindowProblem]:
+    """Square windows of 3x3 to 5x5 with stride 1 over all channels, dilated by no more than 8."""
     return (
         isinstance(p, WindowProblem)
-        and p.kernel_size == (3, 3)
+        and p.kernel_size in ((3, 3), (4, 4), (5, 5))
         and p.stride == (1, 1)
         and max(p.dilation) <= _MOST_DILATION
         and p.groups == 1
@@ -112,20 +117,37 @@ def winograd2_prefers(p: Problem) -> bool:
     return made >= 16 and summed >= (16 if made >= two_vectors else two_vectors)
 
 
-def gauss4_prefers(p: Problem) -> bool:
-    """Where it has a fifth fewer multiplications than F(2x2), and its weights are used often.
+def gauss_prefers(p: Problem) -> bool:
+    """Windows of 4x4 and 5x5 of enough channels, and those of 3x3 that use their weights often.
 
-    At the points these are three times as many: they must fit the cache, and be met by many tiles.
-    How much is gained depends on how fast memory is, beside the arithmetic: with vectors of 16, 32
-    and 64 bytes on a machine of slow memory 1.2, 1.1 and 1.1 times in the geometric mean of such
-    shapes (0.95 to 1.3). With 192 channels 0.4 to 1.1 times, with 64 tiles 0.7 to 1.1 times. The
-    weights' gradient is left to F(2x2): 1.2, 1.0 and 0.9 times (0.75 to 1.6).
+    With 24 channels or more on either side and three eighths fewer multiplications, 5x5 windows
+    took 1.0 to 1.6 times as long directly, 1.2 times in the mean, and those of 4x4 1.1 to 2.1
+    times, 1.5 in the mean; with 16 channels 0.6 to 1.3 and 0.6 to 1.7 times, 1.0 and 1.2 in the
+    mean (AVX-512, one thread, all directions). With fewer than 16 tiles it was 0.5 to 1.0 times.
+
+    Of 3x3 windows it is where there is a fifth fewer than F(2x2) has. At the points their weights
+    are three times as many: they must fit the cache, and be met by many tiles. How much is gained
+    depends on how fast memory is, beside the arithmetic: with vectors of 16, 32 and 64 bytes on a
+    machine of slow memory 1.2, 1.1 and 1.1 times in the geometric mean of such shapes (0.95 to
+    1.3). With 192 channels 0.4 to 1.1 times, with 64 tiles 0.7 to 1.1 times. The weights' gradient
+    is left to F(2x2): 1.2, 1.0 and 0.9 times (0.75 to 1.6).
     """
-    if not (isinstance(p, WindowProblem) and winograd2_prefers(p)):
+    if not gauss_supports(p):
         return False
-    if p.op.endswith("backward_weight") or min(p.C, p.OC) < 32 or p.C * p.OC > 128 * 128:
+    channels = min(p.C, p.OC)
+    if p.kernel_size != (3, 3):
+        taps = p.kernel_size[0]
+        products = taps**2 * p.N * min(math.prod(p.outputs), math.prod(_made(p)))
+        tiles = _tiles(p, 7 - taps)
+        saved = products / (46 * max(tiles, 1))
+        return tiles >= 16 and saved >= 1.6 and channels >= (16 if saved >= 2.5 else 24)
+    if p.op.endswith("backward_weight") or channels < 32 or p.C * p.OC > 128 * 128:
         return False
-    return _tiles(p, 4) >= 128 and 46 * _tiles(p, 4) <= 0.8 * 16 * _tiles(p, 2)
+    return (
+        winograd2_prefers(p)
+        and _tiles(p, 4) >= 128
+        and 46 * _tiles(p, 4) <= 0.8 * 16 * _tiles(p, 2)
+    )
 
 
 def winograd4_prefers(p: Problem) -> bool:
@@ -151,7 +173,12 @@ def _tiles(p: WindowProblem, m: int) -> int:
     return tiles
 
 
-def _transform(name: str, prefers: Callable[[Problem], bool], **promises: Any) -> Algorithm:
+def _transform(
+    name: str,
+    supports: Callable[[Problem], bool],
+    prefers: Callable[[Problem], bool],
+    **promises: Any,
+) -> Algorithm:
     functions = {
         f"conv2d_{direction}": f"{name}_{direction}"
         for direction in ("forward", "backward_input", "backward_weight")
@@ -161,7 +188,7 @@ def _transform(name: str, prefers: Callable[[Problem], bool], **promises: Any) -
         "conv2d_winograd",
         functions,
         ("cython", "numba"),
-        winograd_supports,
+        supports,
         prefers,
         **promises,
     )
@@ -169,11 +196,12 @@ def _transform(name: str, prefers: Callable[[Problem], bool], **promises: Any) -
 
 ALGORITHMS = (
     _transform(
-        "winograd4", winograd4_prefers, accuracy="fast", tolerance_factor=8.0, exact_integers=False
+        "winograd4", winograd_supports, winograd4_prefers,
+        accuracy="fast", tolerance_factor=8.0, exact_integers=False,
     ),
-    _transform("gauss4", gauss4_prefers),
-    _transform("winograd2", winograd2_prefers),
-)
+    _transform("gauss", gauss_supports, gauss_prefers),
+    _transform("winograd2", winograd_supports, winograd2_prefers),
+)  # fmt: skip
 """Best first; the direct algorithm, which serves everything, stands behind them."""
 
 TRANSFORMED = frozenset(op for algorithm in ALGORITHMS for op in algorithm.functions)

@@ -1,4 +1,4 @@
-"""Convolution by minimal filtering: 3x3 windows at stride 1."""
+"""Convolution by minimal filtering: square windows at stride 1."""
 
 from functools import lru_cache
 
@@ -59,28 +59,28 @@ def winograd4_backward_weight(
     _backward_weight("winograd4", dout, x, dw, db, padding, dilation, num_threads)
 
 
-def gauss4_forward(
+def gauss_forward(
     x: Array, weight: Array, bias: Array, y: Array, stride: Pair, padding: Padding,
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
-    """The same from tiles of 4x4 outputs: fewer products, as exact as those of 2x2."""
-    _forward("gauss4", x, weight, bias, y, padding, dilation, num_threads)
+    """The same from larger tiles, for windows of 3x3 to 5x5: as exact as those of 2x2."""
+    _forward("gauss", x, weight, bias, y, padding, dilation, num_threads)
 
 
-def gauss4_backward_input(
+def gauss_backward_input(
     dout: Array, weight: Array, dx: Array, stride: Pair, padding: Padding, dilation: Pair,
     groups: int, num_threads: int,
 ) -> None:  # fmt: skip
-    """The same, to tiles of 4x4 of dx."""
-    _backward_input("gauss4", dout, weight, dx, padding, dilation, num_threads)
+    """The same, to larger tiles of dx."""
+    _backward_input("gauss", dout, weight, dx, padding, dilation, num_threads)
 
 
-def gauss4_backward_weight(
+def gauss_backward_weight(
     dout: Array, x: Array, dw: Array, db: Array, stride: Pair, padding: Padding,
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
-    """The same, from tiles of 4x4 of dout."""
-    _backward_weight("gauss4", dout, x, dw, db, padding, dilation, num_threads)
+    """The same, from larger tiles of dout."""
+    _backward_weight("gauss", dout, x, dw, db, padding, dilation, num_threads)
 
 
 def _forward(
@@ -88,8 +88,9 @@ def _forward(
     dilation: Pair, num_threads: int,
 ) -> None:  # fmt: skip
     plan = _plan_correlation(
-        algorithm, x.shape, y.shape, (-padding[0], -padding[2]), dilation, False, x.dtype
-    )
+        algorithm, weight.shape[2], x.shape, y.shape, (-padding[0], -padding[2]), dilation, False,
+        x.dtype,
+    )  # fmt: skip
     _run(algorithm, plan, x, weight, bias, y, num_threads)
 
 
@@ -97,8 +98,11 @@ def _backward_input(
     algorithm: str, dout: Array, weight: Array, dx: Array, padding: Padding,
     dilation: Pair, num_threads: int,
 ) -> None:  # fmt: skip
-    origin = padding[0] - 2 * dilation[0], padding[2] - 2 * dilation[1]
-    plan = _plan_correlation(algorithm, dout.shape, dx.shape, origin, dilation, True, dout.dtype)
+    taps = weight.shape[2]
+    origin = padding[0] - (taps - 1) * dilation[0], padding[2] - (taps - 1) * dilation[1]
+    plan = _plan_correlation(
+        algorithm, taps, dout.shape, dx.shape, origin, dilation, True, dout.dtype
+    )
     _run(algorithm, plan, dout, weight, no_bias(dx.shape[1], dx.dtype), dx, num_threads)
 
 
@@ -112,7 +116,7 @@ def _run(
     )  # fmt: skip
     sizes = [workers * size for size in (plan.taps_size, *each)]
     packers = movers(workers, plan.packed_size)
-    pack, convolve_tiles = winograd.drivers(algorithm)
+    pack, convolve_tiles = winograd.drivers(algorithm, weight.shape[2])
     with Scratch(source.dtype, plan.packed_size, *sizes) as (packed, taps, *pieces, _):
         for extents in plan.rounds:
             pack(packers, weight, packed, taps, extents)
@@ -123,14 +127,14 @@ def _backward_weight(
     algorithm: str, dout: Array, x: Array, dw: Array, db: Array, padding: Padding,
     dilation: Pair, num_threads: int,
 ) -> None:  # fmt: skip
-    plan = _plan_weight(algorithm, dout.shape, x.shape, padding, dilation, x.dtype)
+    plan = _plan_weight(algorithm, dw.shape[2], dout.shape, x.shape, padding, dilation, x.dtype)
     workers = usable_workers(num_threads, plan.work)
     each = (
         plan.turned_size, plan.local_size, plan.sources_size, plan.gradients_size, plan.sums_size,
         plan.line_size,
     )  # fmt: skip
     sizes = [workers * size for size in each]
-    correlate_tiles = winograd_weight.correlate_tiles(algorithm)
+    correlate_tiles = winograd_weight.correlate_tiles(algorithm, dw.shape[2])
     with Scratch(x.dtype, plan.partial_size, plan.bias_sums_size, *sizes) as pieces:
         partial, bias_sums, *rest, _ = pieces
         correlate_tiles(workers, dout, x, partial, bias_sums, *rest, plan.adding)
@@ -140,15 +144,15 @@ def _backward_weight(
 
 @lru_cache(maxsize=256)
 def _plan_correlation(
-    algorithm: str, source: tuple[int, ...], out: tuple[int, ...], origin: Pair, dilation: Pair,
-    flipped: bool, dtype: np.dtype[np.floating],
+    algorithm: str, taps: int, source: tuple[int, ...], out: tuple[int, ...], origin: Pair,
+    dilation: Pair, flipped: bool, dtype: np.dtype[np.floating],
 ) -> winograd.Plan:  # fmt: skip
-    return winograd.plan(algorithm, source, out, origin, dilation, flipped, dtype)
+    return winograd.plan(algorithm, taps, source, out, origin, dilation, flipped, dtype)
 
 
 @lru_cache(maxsize=256)
 def _plan_weight(
-    algorithm: str, dout: tuple[int, ...], x: tuple[int, ...], padding: Padding,
+    algorithm: str, taps: int, dout: tuple[int, ...], x: tuple[int, ...], padding: Padding,
     dilation: Pair, dtype: np.dtype[np.floating],
 ) -> winograd_weight.Plan:  # fmt: skip
-    return winograd_weight.plan(algorithm, dout, x, padding, dilation, dtype)
+    return winograd_weight.plan(algorithm, taps, dout, x, padding, dilation, dtype)

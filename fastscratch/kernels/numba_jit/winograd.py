@@ -1,6 +1,6 @@
-"""Convolution forward and backward input by minimal filtering: fewer products for a 3x3 window.
+"""Convolution forward and backward input by minimal filtering: fewer products for a window.
 
-Transformed, the 9 m**2 products of a tile's outputs with a source channel become (m + 2)**2::
+Transformed, the products of a tile's outputs with a source channel become as many as its points::
 
     U = G weight G'      V = B' source B      M[point] = sum over ci of V[point, ci]*U[point, ci]
     out = A' M A + bias
@@ -39,7 +39,7 @@ from fastscratch.kernels.numba_jit.winograd_blocks import (
     phase_outputs,
     slice_line,
 )
-from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS, TAPS
+from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS
 from fastscratch.kernels.numba_jit.winograd_tile import kind_of, tile_product, transform_by
 from fastscratch.types import Array, Pair
 
@@ -68,8 +68,6 @@ ROUND_BYTES, ROUND_CHANNELS = 2304 * 1024, 128
 PACKED_CHANNELS = 32
 """Source channels whose weights are turned round at once."""
 
-WINDOW = TAPS * TAPS
-
 
 class Extents(NamedTuple):
     """Extents of one round of a problem, all of them ints."""
@@ -92,6 +90,8 @@ class Extents(NamedTuple):
     dilation_w: int
     flipped: int
     """Whether the weights are (source, output, taps), as backward, or (output, source, taps)."""
+    window: int
+    """Taps of both axes."""
     images: int
     batches: int
     blocks_h: int
@@ -130,13 +130,13 @@ class Plan(NamedTuple):
 
 
 def plan(
-    algorithm: str, source: tuple[int, ...], out: tuple[int, ...], origin: Pair, dilation: Pair,
-    flipped: bool, dtype: np.dtype[np.floating],
+    algorithm: str, taps: int, source: tuple[int, ...], out: tuple[int, ...], origin: Pair,
+    dilation: Pair, flipped: bool, dtype: np.dtype[np.floating],
 ) -> Plan:  # fmt: skip
     """Cut a problem into rounds and tasks and lay out their scratch."""
     CI, CO = source[1], out[1]
-    filtering = FILTERINGS[algorithm]
-    m, points = filtering.step, filtering.points
+    filtering = FILTERINGS[algorithm, taps]
+    m, points, window = filtering.step, filtering.points, taps * taps
     width = 2 * lanes_of(dtype)
     panels = -(-CO // width)
     work = out[0] * CI * CO * -(-out[2] // m) * -(-out[3] // m) * points
@@ -163,13 +163,13 @@ def plan(
     return Plan(
         tuple(
             Constants(Extents._make((
-                out[0], CI, CO, *source[2:], *out[2:], *origin, *dilation, int(flipped),
+                out[0], CI, CO, *source[2:], *out[2:], *origin, *dilation, int(flipped), window,
                 b.images, b.batches, b.blocks_h, b.blocks_w, parts, bundle,
                 line, source_step, weight_step, product_step, first, last - first,
             )))
             for first, last in pairwise(firsts)
         ),
-        work, in_round * panel_size, PACKED_CHANNELS * WINDOW * width, local, local,
+        work, in_round * panel_size, PACKED_CHANNELS * window * width, local, local,
         # M: behind the points lies what is added to their products' results, the bias.
         points * source_step, (points + 1) * product_step,
         # Sums: what the tiles of a last, odd row or column have too much lies behind the others.
@@ -185,18 +185,18 @@ class Drivers(NamedTuple):
 
 
 @cache
-def drivers(algorithm: str) -> Drivers:
-    """The drivers of an algorithm."""
-    filtering = FILTERINGS[algorithm]
+def drivers(algorithm: str, taps: int) -> Drivers:
+    """The drivers of an algorithm, for windows of an extent."""
+    filtering = FILTERINGS[algorithm, taps]
     m, points, row_of_points = filtering.step, filtering.points, filtering.line
-    load_source = loader(filtering, "source", shared=TAPS - 1)
+    load_source = loader(filtering, "source", shared=taps - 1)
     transform_weight = transform_by(kind_of(filtering, "weight"))
     transform_output = transform_by(kind_of(filtering, "output", added=True))
 
-    def pack(worker: int, workers: int, weight: In, packed: Out, taps: Out, e: Extents) -> None:
+    def pack(worker: int, workers: int, weight: In, packed: Out, turned: Out, e: Extents) -> None:
         """packed[panel, point, ci, :] = U of two vectors of output channels."""
         width = 2 * lanes(weight)
-        taps_start = worker * (taps.size // workers)
+        turned_start = worker * (turned.size // workers)
         ranges = (e.CI + PACKED_CHANNELS - 1) // PACKED_CHANNELS
         for task in range(worker, e.panels * ranges, workers):
             # The order in which the weights lie in memory: the other one takes half as long again.
@@ -206,11 +206,11 @@ def drivers(algorithm: str) -> Drivers:
             ci = part * PACKED_CHANNELS
             depth = min(PACKED_CHANNELS, e.CI - ci)
             first = _turn_taps(
-                weight, ci, depth, (e.first_panel + panel) * width, taps, taps_start, e
+                weight, ci, depth, (e.first_panel + panel) * width, turned, turned_start, e
             )
             tap = -width if e.flipped else width
             transform_weight(
-                depth, 2, taps, first, TAPS * tap, tap, WINDOW * width,
+                depth, 2, turned, first, taps * tap, tap, e.window * width,
                 packed, panel * points * e.weight_step + ci * width,
                 row_of_points * e.weight_step, e.weight_step, width,
             )  # fmt: skip
@@ -302,30 +302,31 @@ def drivers(algorithm: str) -> Drivers:
                         )  # fmt: skip
             task = take(queue)
 
-    return Drivers(driver(pack, algorithm), driver(convolve_tiles, algorithm))
+    variant = f"{algorithm}{taps}"
+    return Drivers(driver(pack, variant), driver(convolve_tiles, variant))
 
 
 @inner
 def _turn_taps(
-    weight: Array, ci: int, depth: int, co: int, taps: Array, taps_start: int, e: Extents
+    weight: Array, ci: int, depth: int, co: int, turned: Array, start: int, e: Extents
 ) -> int:
-    """taps[i, tap, :] = the weights of a panel and of some source channels; where the first is."""
+    """turned[i, tap, :] = some weights of a panel; where the first is."""
     width: int = 2 * lanes(weight)
     count = min(width, e.CO - co)
     if count < width:
-        fill_line(taps, taps_start, depth * WINDOW * width, 0)
+        fill_line(turned, start, depth * e.window * width, 0)
     if not e.flipped:
         transpose(
-            weight, (co * e.CI + ci) * WINDOW, e.CI * WINDOW, count, depth * WINDOW,
-            taps, taps_start, width,
+            weight, (co * e.CI + ci) * e.window, e.CI * e.window, count, depth * e.window,
+            turned, start, width,
         )  # fmt: skip
-        return taps_start
+        return start
     for i in range(depth):
         transpose(
-            weight, ((ci + i) * e.CO + co) * WINDOW, WINDOW, count, WINDOW,
-            taps, taps_start + i * WINDOW * width, width,
+            weight, ((ci + i) * e.CO + co) * e.window, e.window, count, e.window,
+            turned, start + i * e.window * width, width,
         )  # fmt: skip
-    return taps_start + (WINDOW - 1) * width
+    return start + (e.window - 1) * width
 
 
 @inner

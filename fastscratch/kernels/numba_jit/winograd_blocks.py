@@ -1,8 +1,9 @@
 """Tiles of the minimal-filtering convolutions: how they are cut into blocks, and what they see.
 
-A tile is m x m outputs, which see (m + 2) x (m + 2) of the source. A block is a rectangle of tiles
-of an image, or all tiles of some images. What it sees is turned round, channels last, slice after
-slice of the channels: every transform is then of whole vectors, whatever the image's extents are.
+A tile is m x m outputs, which see m + taps - 1 pixels of the source on either axis. A block is a
+rectangle of tiles of an image, or all tiles of some images. What it sees is turned round, channels
+last, slice after slice of the channels: every transform is then of whole vectors, whatever the
+image's extents are.
 
 A dilated window sees every ``dilation``-th row and column, so that an image is as many *phases* on
 either axis. Those of the rows count as images; those of the columns are parts of each row of a

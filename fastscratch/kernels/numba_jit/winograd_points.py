@@ -1,21 +1,23 @@
-"""The transforms of minimal filtering F(m x m, 3x3), as programs along one axis.
+"""The transforms of minimal filtering F(m x m, taps x taps), as programs along one axis.
 
-m outputs of a window of three taps are coefficients of a product of polynomials, and a product is
-known from its values at m + 2 points, one of which is infinity. A program takes a list of whatever
-can be added and multiplied (vectors that are yet to be computed, arrays, numbers) to another. The
-values of both axes are then what is multiplied at the points, but for ``gauss4``.
+m outputs of a window of some taps are coefficients of a product of polynomials, and a product is
+known from its values at m + taps - 1 points, one of which is infinity. A program takes a list of
+whatever can be added and multiplied (vectors that are yet to be computed, arrays, numbers) to
+another. The values of both axes are then what is multiplied at the points, but for ``gauss``.
 
-F(2x2), ``winograd2``, has the points 0, 1, -1 and infinity. Integers stay exact: sums are halved,
-not their terms.
+F(2x2, 3x3), ``winograd2``, has the points 0, 1, -1 and infinity. Integers stay exact: sums are
+halved, not their terms.
 
-F(4x4) as ``winograd4`` has 0, A, -A, B, -B and infinity, where A and B are near 1 and their powers
-are exact: the error is a quarter of that of the customary 1 and 2, whose fourth powers lie far
-apart. Two points p and -p share their work: a polynomial's even part is the same at both, its odd
-part the opposite.
+F(4x4, 3x3) as ``winograd4`` has 0, A, -A, B, -B and infinity, where A and B are near 1 and their
+powers are exact: the error is a quarter of that of the customary 1 and 2, whose fourth powers lie
+far apart. Two points p and -p share their work: a polynomial's even part is the same at both, its
+odd part the opposite.
 
-F(4x4) as ``gauss4`` has 0, 1, -1, infinity and the pair i and -i, whose values are conjugate: one
-complex value stands for both. There are no factors but halves and quarters of weights: integers
-stay exact, and the error is about that of F(2x2).
+``gauss`` has 0, 1, -1, infinity and the pair i and -i, whose values are conjugate: one complex
+value stands for both. There are no factors but halves and quarters of weights: integers stay exact,
+and the error is about that of F(2x2, 3x3). Six values of an axis are a product of polynomials of
+any two lengths that come to seven, so that this is F(4x4, 3x3), F(3x3, 4x4) and F(2x2, 5x5); the
+image's part is the same for all.
 
 Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016), section 4; Meng and
 Brothers, "Efficient Winograd convolution via integer arithmetic" (2019).
@@ -30,8 +32,6 @@ Spread = Callable[[Sequence[Sequence[Any]]], list[Any]]
 Gather = Callable[[Sequence[Any]], list[list[Any]]]
 """The way back."""
 
-TAPS = 3
-
 
 class Meeting(NamedTuple):
     """How the values of two axes become points, where these are others."""
@@ -45,26 +45,27 @@ class Meeting(NamedTuple):
 
 
 class Filtering(NamedTuple):
-    """F(m x m, 3x3): what its programs are."""
+    """F(m x m, taps x taps): what its programs are."""
 
     step: int
     """m: outputs of a tile along an axis."""
+    taps: int
     source: Program
-    """B' d: from the m + 2 pixels that a tile sees to their polynomial's factors at the points."""
+    """B' d: from the pixels that a tile sees to their polynomial's factors at the points."""
     weight: Program
-    """G g: from three taps to their values at the points."""
+    """G g: from an axis' taps to their values at the points."""
     output: Program
     """A' p: from products at the points to m outputs."""
     gradient: Program
     """A dy: from the gradient of m outputs to the points."""
     sums: Program
-    """G' s: from sums at the points to three taps."""
+    """G' s: from sums at the points to taps."""
     meeting: Meeting | None = None
 
     @property
     def side(self) -> int:
         """Pixels that a tile sees along an axis, and values there."""
-        return self.step + TAPS - 1
+        return self.step + self.taps - 1
 
     @property
     def points(self) -> int:
@@ -158,29 +159,63 @@ def _source_gauss(d: Sequence[Any]) -> list[Any]:
     return [d[0] - d[4], even + odd, even - odd, d[4] - d[2], d[1] - d[3], d[5] - d[1]]
 
 
+def _alternating(g: Sequence[Any]) -> Any:
+    """The sum of coefficients whose signs alternate."""
+    total = g[0]
+    for k, value in enumerate(g[1:], 1):
+        total = total - value if k % 2 else total + value
+    return total
+
+
+def _sum(g: Sequence[Any]) -> Any:
+    total = g[0]
+    for value in g[1:]:
+        total = total + value
+    return total
+
+
 def _weight_gauss(g: Sequence[Any]) -> list[Any]:
-    outer = g[0] + g[2]
-    values = [0.25 * (outer + g[1]), 0.25 * (outer - g[1]), 0.5 * (g[0] - g[2]), 0.5 * g[1]]
-    return [g[0], *values, g[2]]
-
-
-def _output_gauss(p: Sequence[Any]) -> list[Any]:
-    even, odd, re, im = p[1] + p[2], p[1] - p[2], p[RE], p[IM]
-    return [p[0] + (even + re), odd + im, even - re, (odd - im) + p[5]]
+    even, odd = _sum(g[::2]), _sum(g[1::2])
+    re, im = _alternating(g[::2]), _alternating(g[1::2])
+    return [g[0], 0.25 * (even + odd), 0.25 * (even - odd), 0.5 * re, 0.5 * im, g[-1]]
 
 
 def _gradient_gauss(dy: Sequence[Any]) -> list[Any]:
-    even, odd = dy[0] + dy[2], dy[1] + dy[3]
-    return [dy[0], even + odd, even - odd, dy[0] - dy[2], dy[1] - dy[3], dy[3]]
+    even, odd = _sum(dy[::2]), _sum(dy[1::2])
+    re, im = _alternating(dy[::2]), _alternating(dy[1::2])
+    return [dy[0], even + odd, even - odd, re, im, dy[-1]]
 
 
-def _sums_gauss(s: Sequence[Any]) -> list[Any]:
-    total, re = 0.25 * (s[1] + s[2]), 0.5 * s[RE]
-    return [s[0] + (total + re), 0.25 * (s[1] - s[2]) + 0.5 * s[IM], (total - re) + s[5]]
+def _coefficients(count: int, even: Any, odd: Any, re: Any, im: Any, ends: Sequence[Any]) -> Any:
+    """The way back: the first coefficient and the last have a part of their own."""
+    result = []
+    for k in range(count):
+        value, other = (odd, im) if k % 2 else (even, re)
+        result.append(value - other if k % 4 > 1 else value + other)
+    result[0] = ends[0] + result[0]
+    result[-1] = result[-1] + ends[1]
+    return result
+
+
+def _gauss(taps: int) -> Filtering:
+    step = 7 - taps
+
+    def output(p: Sequence[Any]) -> list[Any]:
+        parts: list[Any] = _coefficients(step, p[1] + p[2], p[1] - p[2], p[RE], p[IM], (p[0], p[5]))
+        return parts
+
+    def sums(s: Sequence[Any]) -> list[Any]:
+        even, odd = 0.25 * (s[1] + s[2]), 0.25 * (s[1] - s[2])
+        parts: list[Any] = _coefficients(taps, even, odd, 0.5 * s[RE], 0.5 * s[IM], (s[0], s[5]))
+        return parts
+
+    return Filtering(
+        step, taps, _source_gauss, _weight_gauss, output, _gradient_gauss, sums, _MEETING
+    )
 
 
 REAL, RE, IM = (0, 1, 2, 5), 3, 4
-"""Which values of an axis of ``gauss4`` are real, and the parts of the complex one."""
+"""Which values of an axis of ``gauss`` are real, and the parts of the complex one."""
 
 Pair = Callable[[Any, Any], list[Any]]
 """Three points of a complex value.
@@ -249,10 +284,7 @@ _MEETING = Meeting(
 )
 
 FILTERINGS = {
-    "winograd2": Filtering(2, _source_2, _weight_2, _output_2, _gradient_2, _sums_2),
-    "winograd4": Filtering(4, _source_4, _weight_4, _output_4, _gradient_4, _sums_4),
-    "gauss4": Filtering(
-        4, _source_gauss, _weight_gauss, _output_gauss, _gradient_gauss, _sums_gauss, _MEETING
-    ),
-}
-"""By the algorithm's name."""
+    ("winograd2", 3): Filtering(2, 3, _source_2, _weight_2, _output_2, _gradient_2, _sums_2),
+    ("winograd4", 3): Filtering(4, 3, _source_4, _weight_4, _output_4, _gradient_4, _sums_4),
+} | {("gauss", taps): _gauss(taps) for taps in (3, 4, 5)}
+"""By the algorithm's name and the window's extent."""

@@ -19,7 +19,6 @@ from fastscratch.kernels.numba_jit.compile import JIT, intrinsic
 from fastscratch.kernels.numba_jit.machine import FUSED, ROWS, VECTOR_BYTES
 from fastscratch.kernels.numba_jit.vectors import Emitter, lanes_of, pointers, switch
 from fastscratch.kernels.numba_jit.winograd_points import (
-    TAPS,
     Filtering,
     Gather,
     Program,
@@ -63,7 +62,7 @@ class Transform(NamedTuple):
 
 def kind_of(filtering: Filtering, factor: str, **options: Any) -> Transform:
     """The transform of one of a filtering's factors, by its name there."""
-    side = {"weight": TAPS, "gradient": filtering.step}.get(factor, filtering.side)
+    side = {"weight": filtering.taps, "gradient": filtering.step}.get(factor, filtering.side)
     meeting = filtering.meeting and getattr(filtering.meeting, factor)
     way = "gather" if factor in ("output", "sums") else "spread"
     options |= {way: meeting, "points": filtering.points}

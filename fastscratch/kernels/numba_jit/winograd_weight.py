@@ -1,6 +1,7 @@
-"""Convolution backward weight by minimal filtering: fewer products for a 3x3 window.
+"""Convolution backward weight by minimal filtering: fewer products for a window.
 
-The adjoint of ``winograd``: with a tile's gradient (m x m) and what it sees of x (m + 2 square),
+The adjoint of ``winograd``: with a tile's gradient (m x m) and what it sees of x, m + taps - 1
+pixels on either axis,
 
 ::
 
@@ -38,17 +39,15 @@ from fastscratch.kernels.numba_jit.winograd_blocks import (
     loader,
     slice_line,
 )
-from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS, TAPS
+from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS
 from fastscratch.kernels.numba_jit.winograd_tile import kind_of, tile_product, transform_by
 from fastscratch.types import Array, Padding, Pair
 
-TILES = {"winograd2": 96, "winograd4": 42, "gauss4": 42}
+TILES = {"winograd2": 96, "winograd4": 42, "gauss": 42}
 """Tiles of a block: their products are added to S, which costs as much as 20 tiles."""
 
 RANGE = 64
 """Channels, and output channels, of a range: S is to stay in L2."""
-
-WINDOW = TAPS * TAPS
 
 
 class Extents(NamedTuple):
@@ -106,19 +105,19 @@ class Plan(NamedTuple):
 
 
 def plan(
-    algorithm: str, dout: tuple[int, ...], x: tuple[int, ...], padding: Padding, dilation: Pair,
-    dtype: np.dtype[np.floating],
+    algorithm: str, taps: int, dout: tuple[int, ...], x: tuple[int, ...], padding: Padding,
+    dilation: Pair, dtype: np.dtype[np.floating],
 ) -> Plan:  # fmt: skip
     """Ranges that fit the cache, and slots for enough tasks."""
     C, OC = x[1], dout[1]
-    filtering = FILTERINGS[algorithm]
-    m, points = filtering.step, filtering.points
+    filtering = FILTERINGS[algorithm, taps]
+    m, points, window = filtering.step, filtering.points, taps * taps
     width = 2 * lanes_of(dtype)
     panels = -(-OC // width)
     b = cut_tiles(dout[0], dout[2], dout[3], dilation, m, TILES[algorithm])
     work = dout[0] * C * OC * -(-dout[2] // m) * -(-dout[3] // m) * points
     ranges, panel_ranges = -(-C // RANGE), min(-(-OC // RANGE), panels)
-    dw_bytes = panels * width * C * WINDOW * dtype.itemsize
+    dw_bytes = panels * width * C * window * dtype.itemsize
     slots = -(-wanted_tasks(work) // (ranges * panel_ranges))
     slots = max(min(slots, b.blocks, PARTIAL_BYTES // dw_bytes), 1)
     channels, most_panels = -(-C // ranges), -(-panels // panel_ranges)
@@ -133,7 +132,7 @@ def plan(
     ))  # fmt: skip
     local = SLICE_BYTES // dtype.itemsize * b.pixels(m, filtering.side)
     return Plan(
-        Constants(extents), Constants(Slots(1, C, OC, WINDOW, slots)), work,
+        Constants(extents), Constants(Slots(1, C, OC, window, slots)), work,
         slots * dw_bytes // dtype.itemsize, slots * panels * width,
         # D: behind the points lies the sum of a tile's gradient.
         local, local, points * source_step, (points + 1) * gradient_step,
@@ -142,11 +141,12 @@ def plan(
 
 
 @cache
-def correlate_tiles(algorithm: str) -> Driver:
-    """The driver of an algorithm."""
-    filtering = FILTERINGS[algorithm]
+def correlate_tiles(algorithm: str, taps: int) -> Driver:
+    """The driver of an algorithm, for windows of an extent."""
+    filtering = FILTERINGS[algorithm, taps]
     m, points, row_of_points = filtering.step, filtering.points, filtering.line
-    load_source = loader(filtering, "source", shared=TAPS - 1)
+    window = taps * taps
+    load_source = loader(filtering, "source", shared=taps - 1)
     load_gradient = loader(filtering, "gradient", summed=True)
     transform_sums = transform_by(kind_of(filtering, "sums"))
 
@@ -218,12 +218,12 @@ def correlate_tiles(algorithm: str) -> Driver:
                 transform_sums(
                     channels, 2, sums, sums_start + panel * channels * width,
                     row_of_points * e.sums_step, e.sums_step, width,
-                    partial, ((out + panel) * e.C + c_start) * WINDOW * width,
-                    TAPS * width, width, WINDOW * width,
+                    partial, ((out + panel) * e.C + c_start) * window * width,
+                    taps * width, width, window * width,
                 )  # fmt: skip
             task = take(queue)
 
-    return driver(correlate, algorithm)
+    return driver(correlate, f"{algorithm}{taps}")
 
 
 @inner

@@ -19,15 +19,15 @@ EACH = 16 * 1024 * 1024
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("algorithm", FILTERINGS)
+@pytest.mark.parametrize(("algorithm", "taps"), FILTERINGS)
 @pytest.mark.parametrize(
     ("N", "C", "side", "dilation"),
     [(64, 64, 224, 1), (64, 512, 7, 1), (2, 4096, 14, 1), (8, 512, 224, 8), (2, 2048, 33, 8)],
 )
-def test_a_worker_takes_bounded_memory(N, C, side, dilation, algorithm, dtype):
+def test_a_worker_takes_bounded_memory(N, C, side, dilation, algorithm, taps, dtype):
     x, dtype, dilations = (N, C, side, side), np.dtype(dtype), (dilation, dilation)
-    forward = winograd.plan(algorithm, x, x, (-dilation, -dilation), dilations, False, dtype)
-    weight = winograd_weight.plan(algorithm, x, x, (dilation,) * 4, dilations, dtype)
+    forward = winograd.plan(algorithm, taps, x, x, (-dilation, -dilation), dilations, False, dtype)
+    weight = winograd_weight.plan(algorithm, taps, x, x, (dilation,) * 4, dilations, dtype)
     own = (
         forward.taps_size + forward.turned_size + forward.local_size + forward.sources_size
         + forward.products_size + forward.sums_size,
@@ -35,14 +35,16 @@ def test_a_worker_takes_bounded_memory(N, C, side, dilation, algorithm, dtype):
         + weight.sums_size + weight.line_size,
     )  # fmt: skip
     assert max(own) * dtype.itemsize <= EACH
-    most = max(winograd.ROUND_BYTES, winograd.ROUND_CHANNELS * FILTERINGS[algorithm].points * C * 8)
+    most = max(
+        winograd.ROUND_BYTES, winograd.ROUND_CHANNELS * FILTERINGS[algorithm, taps].points * C * 8
+    )
     assert forward.packed_size * dtype.itemsize <= 1.1 * most
 
 
 def test_rounds_cover_every_panel_once():
     x = (2, 512, 7, 7)
     plan = winograd.plan(
-        "winograd4", x, (2, 500, 7, 7), (-1, -1), (1, 1), False, np.dtype(np.float32)
+        "winograd4", 3, x, (2, 500, 7, 7), (-1, -1), (1, 1), False, np.dtype(np.float32)
     )
     rounds = [extents.values[0] for extents in plan.rounds]
     assert len(rounds) > 1
@@ -51,7 +53,7 @@ def test_rounds_cover_every_panel_once():
     assert ends[-1] == -(-500 // (2 * lanes_of(np.dtype(np.float32))))
 
 
-@pytest.mark.parametrize("algorithm", FILTERINGS)
+@pytest.mark.parametrize(("algorithm", "taps"), FILTERINGS)
 @pytest.mark.parametrize(
     ("N", "OH", "OW", "dilation", "most"),
     [
@@ -64,8 +66,8 @@ def test_rounds_cover_every_panel_once():
         (2, 3, 5, (8, 8), 10),
     ],
 )
-def test_blocks_cover_every_tile_once(N, OH, OW, dilation, most, algorithm):
-    m = FILTERINGS[algorithm].step
+def test_blocks_cover_every_tile_once(N, OH, OW, dilation, most, algorithm, taps):
+    m = FILTERINGS[algorithm, taps].step
     dilation_h, dilation_w = dilation
     b = cut_tiles(N, OH, OW, dilation, m, most)
     images = N * dilation_h
@@ -95,13 +97,13 @@ SIGNALLING = {"f32": (np.uint32, 0x7FA00000), "f64": (np.uint64, 0x7FF4000000000
 
 @pytest.mark.skipif(not JIT, reason="plain Python gets fresh arrays")
 @pytest.mark.parametrize("dtype", SIGNALLING)
-@pytest.mark.parametrize("algorithm", FILTERINGS)
+@pytest.mark.parametrize(("algorithm", "taps"), FILTERINGS)
 @pytest.mark.parametrize("op", ["forward", "backward_input", "backward_weight"])
 @pytest.mark.parametrize("channels", ["c16h8w8:oc16", "c3h9w7:oc5", "c19h6w6:oc40", "c48h5w5:oc17"])
-def test_nothing_is_computed_on_what_memory_was_left_with(op, algorithm, channels, dtype):
+def test_nothing_is_computed_on_what_memory_was_left_with(op, algorithm, taps, channels, dtype):
     """Numbers too small for full speed, as whole numbers look, took up to 58 times as long."""
     libm = ctypes.CDLL(ctypes.util.find_library("m"))
-    problem = parse_problem(f"conv2d_{op}:{dtype}:n3{channels}k3p1")
+    problem = parse_problem(f"conv2d_{op}:{dtype}:n3{channels}k{taps}p2")
     entries = find_op(problem.op).implementations
     kernel = next(entry for entry in entries if entry.name == f"numba:{algorithm}").load()
     inputs = make_inputs(problem)

@@ -15,10 +15,10 @@ needs_jit = pytest.mark.skipif(not compiling.JIT, reason="an intrinsic needs the
 
 WIDTHS = [(16, 6), (32, 6), (64, 14)]
 KINDS = {
-    f"{factor}_{name}": kind_of(filtering, factor, **options)
-    for name, filtering in FILTERINGS.items()
+    f"{factor}_{name}_{taps}": kind_of(filtering, factor, **options)
+    for (name, taps), filtering in FILTERINGS.items()
     for factor, options in (
-        ("source", {"shared": 2}),
+        ("source", {"shared": taps - 1}),
         ("weight", {}),
         ("output", {"added": True}),
         ("gradient", {"summed": True}),
@@ -92,7 +92,7 @@ def test_transform(width, name):
             count, 2, src, 150, src_row, src_col, step * src_col, ref, 3, row, side, 7 * row
         )  # fmt: skip
         # Products are rounded, or not, before they are added.
-        exact = not name.endswith("winograd4")
+        exact = "winograd4" not in name
         np.testing.assert_allclose(out, ref, rtol=0, atol=0 if exact else 1e-5 * abs(src).max())
 
 
@@ -140,15 +140,15 @@ def correlate(image, window):
                      window)  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FILTERINGS)
+@pytest.mark.parametrize(("name", "taps"), FILTERINGS)
 @pytest.mark.parametrize("whole", [True, False])
-def test_the_programs_filter(name, whole):
+def test_the_programs_filter(name, taps, whole):
     """Outputs and both ways back: exact for whole numbers where that is promised."""
-    filtering = FILTERINGS[name]
+    filtering = FILTERINGS[name, taps]
     rng = np.random.default_rng(0)
     d, g, dy = (
         rng.integers(-9, 9, (n, n)).astype(float) if whole else rng.standard_normal((n, n))
-        for n in (filtering.side, 3, filtering.step)
+        for n in (filtering.side, taps, filtering.step)
     )
     source = at_points(filtering, "source", d)
     assert source.size == filtering.points
@@ -157,7 +157,7 @@ def test_the_programs_filter(name, whole):
     if whole and name != "winograd4":
         np.testing.assert_array_equal(y, correlate(d, g))
         np.testing.assert_array_equal(dw, correlate(d, dy))
-    np.testing.assert_allclose(y, correlate(d, g), rtol=0, atol=1e-12 * 81 * 9)
+    np.testing.assert_allclose(y, correlate(d, g), rtol=0, atol=1e-12 * 81 * taps**2)
     np.testing.assert_allclose(dw, correlate(d, dy), rtol=0, atol=1e-12 * 81 * 16)
 
 
@@ -189,7 +189,7 @@ def test_the_loop_holds_its_sums_in_registers():
 @needs_jit
 def test_neighbours_share_their_first_transform():
     """F(2x2) of the source: nothing is multiplied, and a block adds what is new in it alone."""
-    transform = winograd_tile.make_transform(KINDS["source_winograd2"], 16, fused=False)
+    transform = winograd_tile.make_transform(KINDS["source_winograd2_3"], 16, fused=False)
 
     @numba.njit
     def run(count, src, dst):
