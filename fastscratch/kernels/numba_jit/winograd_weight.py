@@ -43,7 +43,7 @@ from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS
 from fastscratch.kernels.numba_jit.winograd_tile import kind_of, tile_product, transform_by
 from fastscratch.types import Array, Padding, Pair
 
-TILES = {"winograd2": 96, "winograd4": 42, "gauss": 42}
+TILES = {"winograd2": 72, "winograd4": 42, "gauss": 32}
 """Tiles of a block: their products are added to S, which costs as much as 20 tiles."""
 
 RANGE = 64
