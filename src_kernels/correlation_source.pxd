@@ -27,7 +27,7 @@ cdef inline void copy_channels(
                             row * p.stride_h - p.top, p.row_gap, needed,
                             col * p.stride_w - p.left, p.col_gap, p.copy_row)
                 continue
-            if p.col_gap == 1:
+            if stride_w > 1 and p.col_gap == 1:
                 copy_window_phases(target, p.copy_row, p.phase, phases, plane, p.H, p.W,
                                    row * p.stride_h - p.top, p.row_gap, needed,
                                    col * p.stride_w - p.left, stride_w, p.phase)
