@@ -142,6 +142,7 @@ CONV_CASES = {
     "tiles_wide": "n1c16h3w173:oc16k3p0x1x1x0",
     "tiles_padded": "n1c3h2w3:oc4k3p4x3x5x2",
     "tiles_5x5": "n2c17h9w11:oc18k5p2",
+    "tiles_5x5_channels": "n1c24h8w8:oc24k5p2",
     "tiles_5x5_wide": "n1c16h3w101:oc8k5p2",
     "tiles_5x5_dilated": "n1c16h7w9:oc17k5p4d2",
     "tiles_4x4": "n3c18h8w6:oc16k4p1",
