@@ -66,7 +66,9 @@ cdef inline bint columns_pay(
     Times of all three, as multiply-adds: of each, and of each position that is stored or column
     that is added up, which count as so many vectors of them. The constants are for 580 random
     shapes on AVX2 and 420 on AVX-512, one thread. On 350 others (AVX-512, one thread and two) that
-    takes 1.02 to 1.03 times as long as the best way, the other ways alone 1.4 to 1.6 times.
+    takes 1.02 to 1.03 times as long as the best way, the other ways alone 1.4 to 1.6 times. Those of
+    `is_few` on AVX-512 are for 500 shapes and memory of 20 GB/s a core, one thread and two: 1.01 to
+    1.02 times there, where what had been fitted at 5 GB/s took 1.10 to 1.12 times as long.
     """
     cdef Py_ssize_t taps = p.KH * p.KW, windows = p.OH * p.OW, lanes = lanes_of(itemsize)
     cdef bint wide = HAS_MASKS
@@ -80,8 +82,8 @@ cdef inline bint columns_pay(
         return False  # the product is dx, but for its places
     rows = axis_of(p.H, p.KH, p.stride_h, p.dilation_h, p.top)
     if is_few:
-        other = OC * rows.products + (36 if wide else 8) * lanes * rows.positions
-        other *= p.C * p.KW * p.OW * (7.6 if wide else 1.8)
+        other = OC * rows.products + (22 if wide else 8) * lanes * rows.positions
+        other *= p.C * p.KW * p.OW * (6 if wide else 1.8)
     else:
         cols = axis_of(p.W, p.KW, p.stride_w, p.dilation_w, p.left)
         other = OC * rows.products * cols.products
