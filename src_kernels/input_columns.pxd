@@ -66,9 +66,9 @@ cdef inline bint columns_pay(
     Times of all three, as multiply-adds: of each, and of each position that is stored or column
     that is added up, which count as so many vectors of them. The constants are for 580 random
     shapes on AVX2 and 420 on AVX-512, one thread. On 350 others (AVX-512, one thread and two) that
-    takes 1.02 to 1.03 times as long as the best way, the other ways alone 1.4 to 1.6 times. Those of
-    `is_few` on AVX-512 are for 500 shapes and memory of 20 GB/s a core, one thread and two: 1.01 to
-    1.02 times there, where what had been fitted at 5 GB/s took 1.10 to 1.12 times as long.
+    takes 1.02 to 1.03 times as long as the best way, the other ways alone 1.4 to 1.6 times. Of
+    `is_few` on AVX-512 they are for 500 shapes and memory of 20 GB/s a core, one thread and two:
+    1.01 to 1.02 times there, where what had been fitted at 5 GB/s took 1.10 to 1.12 times as long.
     """
     cdef Py_ssize_t taps = p.KH * p.KW, windows = p.OH * p.OW, lanes = lanes_of(itemsize)
     cdef bint wide = HAS_MASKS
