@@ -92,7 +92,7 @@ def winograd2_prefers(p: Problem) -> bool:
 
     Dilated windows must save more, as the direct algorithm does not mind them: 1.1 to 1.5 times in
     the mean with 24 channels or more and three eighths fewer multiplications (0.8 to 1.8), 0.8 to
-    1.0 times with 16 channels, 0.7 to 1.1 times where less is saved. What it needs for the gradient
+    1.1 times with 16 channels, 0.7 to 1.1 times where less is saved. What it needs for the gradient
     of an input goes by the outputs, what tiles need by the input.
     """
     if not isinstance(p, WindowProblem):
@@ -120,11 +120,11 @@ def winograd2_prefers(p: Problem) -> bool:
 def gauss_prefers(p: Problem) -> bool:
     """Windows of 4x4 and 5x5 of enough channels, and those of 3x3 that use their weights often.
 
-    With 24 channels or more on either side and three eighths fewer multiplications, 5x5 windows
-    took 1.0 to 1.6 times as long directly, 1.2 times in the mean, and those of 4x4 1.1 to 2.1
-    times, 1.5 in the mean; with 16 channels 0.6 to 1.3 and 0.6 to 1.7 times, 1.0 and 1.2 in the
-    mean (AVX-512, one thread, all directions). With fewer than 16 tiles it was 0.5 to 1.0 times.
-    Narrower vectors gain more, 1.4 and 1.7 times in the mean at 32 bytes, and repay fewer channels.
+    With three eighths fewer multiplications and channels as below, 5x5 windows took 0.8 to 2.0
+    times as long directly, 1.2 times in the mean, and those of 4x4 0.8 to 2.1 times, 1.5 in the
+    mean (AVX-512, one thread, all directions); with 16 channels 5x5 1.0 in the mean. With fewer
+    than 16 tiles it was 0.5 to 1.0 times. With 24 channels, vectors of 32 bytes gain more (1.4 and
+    1.7 times in the mean), and they repay fewer: 1.3 and 1.5 times as below (0.7 to 2.4).
 
     Of 3x3 windows it is where there is a fifth fewer than F(2x2) has. At the points their weights
     are three times as many: they must fit the cache, and be met by many tiles. How much is gained
