@@ -42,7 +42,7 @@ cdef struct Tiles:
     # The tiles of m x m outputs of N images, in blocks of whole rows of them, or of parts of rows.
     # A dilated window sees every `dilation`-th row and column: an image is so many phases on either
     # axis, each with tiles of its own. Those of the columns follow each other in a row of tiles.
-    Py_ssize_t points, taps, m, N, OH, OW, dilation_h, dilation_w
+    Py_ssize_t points, taps, m, OH, OW, dilation_h, dilation_w
     Py_ssize_t TH, TW  # rows and columns of tiles of a phase
     Py_ssize_t all_rows, all_tiles
     Py_ssize_t rows, cols, row_blocks, col_blocks  # of a block, and of a phase in it, at most
@@ -52,7 +52,7 @@ cdef struct Tiles:
 cdef struct Block:
     # Some rows of tiles, counted through all images, and some of their columns.
     Py_ssize_t first, end, col, cols
-    Py_ssize_t row_tiles, tiles  # of a row of tiles, and of the block
+    Py_ssize_t tiles  # of all its rows
 
 
 cdef inline void count_tiles(
@@ -60,7 +60,7 @@ cdef inline void count_tiles(
     Py_ssize_t dilation_h, Py_ssize_t dilation_w,
 ) noexcept nogil:
     p.points, p.taps, p.m = points, taps, OUTPUTS_OF(points, taps)
-    p.N, p.OH, p.OW = N, OH, OW
+    p.OH, p.OW = OH, OW
     p.dilation_h, p.dilation_w = dilation_h, dilation_w
     p.TH, p.TW = ceil_div(OH, dilation_h * p.m), ceil_div(OW, dilation_w * p.m)
     p.all_rows = N * dilation_h * p.TH
@@ -142,8 +142,7 @@ cdef inline Block block_of(const Tiles* p, Py_ssize_t index) noexcept nogil:
     block.end = min(block.first + p.rows, p.all_rows)
     block.col = part_start(col_block, p.col_blocks, p.TW)
     block.cols = part_start(col_block + 1, p.col_blocks, p.TW) - block.col
-    block.row_tiles = p.dilation_w * block.cols
-    block.tiles = (block.end - block.first) * block.row_tiles
+    block.tiles = (block.end - block.first) * p.dilation_w * block.cols
     return block
 
 
