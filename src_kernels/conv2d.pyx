@@ -167,6 +167,7 @@ cdef void run_correlations(Correlation* p, Py_ssize_t count, real* tag, int num_
     """
     cdef Py_ssize_t panels = 0, jobs = 0, workspace = 0, i, job
     for i in range(count):
+        p[i].together = count
         plan_correlation(p + i, sizeof(real), num_threads)
         panels = max(panels, p[i].G * p[i].panels)
         jobs = max(jobs, p[i].jobs)
@@ -211,6 +212,7 @@ cdef void forward(
     p.weight.group = w.OC * w.C * w.KH * w.KW
     p.out_col, p.out_row, p.out_plane = 1, w.OW, w.OH * w.OW
     p.out_image = w.G * w.OC * w.OH * w.OW
+    p.most_images, p.most_groups = w.N, w.G
     if w.N * w.OC * w.OH * w.OW:
         run_correlations(&p, 1, y, num_threads)
 
@@ -263,6 +265,7 @@ cdef void backward_input(
             p.out_col, p.out_row, p.out_plane = w.stride_w, w.stride_h * w.W, w.H * w.W
             p.out_image = w.G * w.C * w.H * w.W
             p.out = dx + ph * w.W + pw
+            p.most_images, p.most_groups = w.N, w.G
             if count == MOST_CORRELATIONS:
                 run_correlations(correlations, count, dx, num_threads)
                 count = 0
@@ -301,11 +304,10 @@ cdef bint backward_input_by_columns(
         p.weight.out, p.weight.channel, p.weight.row, p.weight.col = 1, w.C * taps, 0, 0
         p.weight.group = w.OC * w.C * taps
         p.out_col, p.out_row, p.out_plane, p.out_image = 1, w.OW, windows, p.OC * windows
-        plan_correlation(p, sizeof(real), 1)
-        p.groups, p.group_blocks = 1, w.G
         image_size = p.out_image * sizeof(real)
-        p.images = max(1, min(p.images, LARGEST_COLUMNS // image_size))
-        p.image_blocks = ceil_div(p.N, p.images)
+        p.together, p.most_groups = parts, 1
+        p.most_images = max(1, LARGEST_COLUMNS // image_size)
+        plan_correlation(p, sizeof(real), 1)
         jobs = max(jobs, p.G * p.image_blocks)
         panels = max(panels, p.G * p.panels)
         workspace = max(workspace, p.workspace_size)

@@ -93,9 +93,10 @@ cdef void forward(
         1, 1, p.OH, p.OW, w.PH, w.PW, (w.pool_h, w.pool_w), (w.pool_h, w.pool_w), (0, 0, 0, 0),
         (1, 1),
     )
+    p.together = p.most_images = p.most_groups = 1
     plan_correlation(&p, sizeof(real), num_threads)
     # A job has one panel of one group.
-    p.panel_groups, p.groups, p.group_blocks = p.panels, 1, p.G
+    p.panel_groups = p.panels
     p.jobs = p.G * p.row_blocks * p.col_blocks * p.panels
     windows.C = p.panel
     cdef Py_ssize_t panels = p.G * p.panels, jobs = w.N * panels, job, worker_size

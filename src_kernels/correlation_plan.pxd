@@ -4,7 +4,8 @@ from libc.string cimport memset
 
 from geometry cimport aligned, ceil_div, gcd, part_start
 from tile cimport (
-    FASTSCRATCH_VECTOR_BYTES, TILE_ROWS, WIDE_ROWS, lanes_of, pack_tile, real, transpose,
+    FASTSCRATCH_VECTOR_BYTES, PACK_AHEAD, TILE_ROWS, WIDE_ROWS, lanes_of, pack_tile, prefetch, real,
+    transpose,
 )
 
 cdef enum:
@@ -48,6 +49,8 @@ cdef struct Correlation:
     Weight weight
     void* out
     Py_ssize_t out_image, out_plane, out_row, out_col  # distances between elements
+    # what else a caller decides: correlations whose jobs are shared out together; limits of a job
+    Py_ssize_t together, most_images, most_groups
     # the plan: a function of the problem, but for who computes which panels
     Way way
     bint direct, straight, by_row
@@ -134,10 +137,10 @@ cdef inline void plan_correlation(
     p.rows = ceil_div(p.OH, p.row_blocks)
     p.images = 1
     if p.row_blocks == 1 and p.col_blocks == 1:
-        jobs = p.N * p.G
+        jobs = p.N * p.G * p.together
         if p.way == COLUMNS and p.direct:
             jobs *= max(1, p.panels // ENOUGH_JOBS)  # which shares of the panels make
-        p.images = max(1, min(block // (p.OH * p.OW), jobs // ENOUGH_JOBS))
+        p.images = max(1, min(block // (p.OH * p.OW), jobs // ENOUGH_JOBS, p.most_images))
         p.images = ceil_div(p.N, ceil_div(p.N, p.images))
     plan_copy(p, itemsize)
     # A large dilation can make the copy large: take fewer rows, then fewer channels.
@@ -169,7 +172,7 @@ cdef inline void plan_correlation(
             # The weights of a share stay in L2 from one step of columns to the next.
             shares = max(shares, p.OC * p.chunk * p.taps * itemsize // SHARE_OF_WEIGHTS)
         p.panel_groups = min(p.panels, max(p.panel_groups, shares))
-    p.groups = max(1, min(p.G, jobs // ENOUGH_JOBS))
+    p.groups = max(1, min(p.G, jobs // ENOUGH_JOBS, p.most_groups))
     p.group_blocks = ceil_div(p.G, p.groups)
     p.jobs = p.group_blocks * p.image_blocks * p.row_blocks * p.col_blocks * p.panel_groups
     p.straight = (
@@ -355,6 +358,7 @@ cdef inline void pack_panel(const Correlation* p, Py_ssize_t job, real* tag) noe
         target = packed + c * p.taps * panel
         at = source + c * w.channel
         if p.taps == 1 and w.out == 1:
+            prefetch(at + PACK_AHEAD * w.channel)
             for j in range(width):
                 target[j] = at[j]
             continue

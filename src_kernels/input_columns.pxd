@@ -17,7 +17,7 @@ from tile cimport HAS_MASKS, TILE_ROWS, add_taps, lanes_of, real
 
 cdef enum:
     COLUMNS_OF_JOB = 192 << 10  # bytes, about
-    LARGEST_COLUMNS = 2 << 20  # bytes of a job, at most
+    LARGEST_COLUMNS = 512 << 10  # bytes of a job, at most
     MOST_PARTS = 16  # that the channels of a group are cut into
     ENOUGH_COLUMNS = 8  # jobs
     LEAST_COLUMNS = 4 * TILE_ROWS  # of a pixel, that make it a product

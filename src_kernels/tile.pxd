@@ -8,7 +8,9 @@ cdef extern from "tile.h" nogil:
         HAS_MASKS
         WIDE_ROWS
         FEW_COLUMNS
+        PACK_AHEAD
     bint CHECKED
+    void prefetch "__builtin_prefetch"(const void*)
     void CHECK(bint condition)
     void tile_f32(int, int, const float*, const Py_ssize_t*, const Py_ssize_t*, Py_ssize_t,
                   const float*, Py_ssize_t, const float*, Py_ssize_t, float*, Py_ssize_t)

@@ -70,8 +70,8 @@ class Extents(NamedTuple):
     """Pixels of an image."""
     as_it_lies: int
     """Whether the pixels of a channel lie in the source as they are summed."""
-    run: int
-    """Pixels in a row of the output, or in a plane of it, that are stored as they are summed."""
+    as_it_goes: int
+    """Whether they lie in the output as they are summed, too: a whole plane is one run then."""
     panels: int
     """Tiles of output channels."""
     parts: int
@@ -109,7 +109,7 @@ def plan(c: Correlation, dtype: np.dtype[np.floating]) -> Plan | None:
     ((_, origin),), (height, width) = seen[0].taps, seen[0].pixels
     step, area = 2 * lanes_of(dtype), height * width
     as_it_lies = c.step == (1, 1) and origin == (0, 0) and c.source[2:] == (height, width)
-    is_plane = c.out_step == (1, 1) and c.out[2:] == (height, width)
+    as_it_goes = c.out_step == (1, 1) and c.out[2:] == (height, width)
     steps = -(-c.out[0] * area // step)
     at_once = min(max(COLUMNS_BYTES // (CI * step * dtype.itemsize), 1), steps)
     work = c.out[0] * c.groups * CO * CI * area
@@ -123,7 +123,7 @@ def plan(c: Correlation, dtype: np.dtype[np.floating]) -> Plan | None:
     extents = Extents._make((
         c.out[0], c.groups, CI, CO, *c.source[2:], *c.out[2:], *c.step, *c.out_step,
         int(c.flipped), *seen[0].first, *origin, height, width, int(as_it_lies),
-        area if is_plane else width, panels, parts, blocks, -(-CI // CHUNK), local_plane,
+        int(as_it_goes), panels, parts, blocks, -(-CI // CHUNK), local_plane,
         bias_start,
     ))  # fmt: skip
     # Behind the planes goes every second pixel of a row, which is not wanted.
@@ -260,12 +260,13 @@ def _store(
     done = 0
     while done < count:
         n, at = (first + done) // area, (first + done) % area
-        run = min(e.run - at % e.run, count - done)
+        whole = area if e.as_it_goes else e.width
+        run = min(whole - at % whole, count - done)
         q, column = at // e.width, at % e.width
         for r in range(rows):
             target = (n * e.groups * e.CO + channel + r) * plane
             place = edge_start + r * step + done
-            if e.run == area:
+            if e.as_it_goes:
                 copy_line(edge, place, out, target + at, run)
                 continue
             # A pixel has the rows and columns up to the next: the first one those before it, too.
@@ -303,7 +304,7 @@ def _task(
         for at in range(first, stop, step):
             n, place = at // area, at % area
             count = min(step, stop - at)
-            direct = e.run == area and count == step and place + step <= area
+            direct = e.as_it_goes and count == step and place + step <= area
             # One call for both: it is large.
             target, target_row = edge_start, step
             if direct:
