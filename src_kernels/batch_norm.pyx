@@ -1,8 +1,8 @@
 """Batch normalisation of channels (N, C, S). A job is one channel, or a group of features.
 
 A job's channels stay in the cache from one pass over them to the next. Images go along the pixels
-of a plane; features (S = 1) lie side by side, and go along the row. Either way a sum has a fixed
-number of lanes in float64, which are added up at the end: threads change no bit.
+of a plane; features (S = 1) lie side by side, and go along the row. Either way sums are in float64
+and threads change no bit.
 
 With ReLU behind it, results are rectified while they are in a register, and so are gradients: `y`
 is NULL where there is no ReLU, and says else which elements passed it.
@@ -13,53 +13,21 @@ from cython.parallel cimport prange
 from libc.math cimport sqrt
 from libc.string cimport memset
 
+from channel_sums cimport Rows, Sums, sum_elements, sum_slopes, sum_squares
 from geometry cimport ceil_div
 from tile cimport real
 
 cnp.import_array()
 
 cdef enum:
-    LANES = 16  # of a sum along a plane
-    GROUP = 64  # features of a job
+    GROUP = 128  # features of a job: of 64, most of the time went into beginning rows
+    FEW_FEATURES = 64
 
 
 cdef struct Extents:
     Py_ssize_t N, C, S
+    Py_ssize_t jobs, width  # features of a job, where S = 1
     double eps
-
-
-cdef inline double total(const double* lanes) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef double result = 0
-    for i in range(LANES):
-        result += lanes[i]
-    return result
-
-
-cdef inline void add_line(const real* x, Py_ssize_t count, double* lanes) noexcept nogil:
-    cdef Py_ssize_t _i, k
-    for _i in range(count // LANES):
-        for k in range(LANES):
-            lanes[k] += x[k]
-        x += LANES
-    for k in range(count % LANES):
-        lanes[k] += x[k]
-
-
-cdef inline void add_squares(
-    const real* x, real mean, Py_ssize_t count, double* lanes
-) noexcept nogil:
-    """The squares of x - mean."""
-    cdef Py_ssize_t _i, k
-    cdef real difference
-    for _i in range(count // LANES):
-        for k in range(LANES):
-            difference = x[k] - mean
-            lanes[k] += difference * difference
-        x += LANES
-    for k in range(count % LANES):
-        difference = x[k] - mean
-        lanes[k] += difference * difference
 
 
 cdef inline real passed(real dout, const real* y, Py_ssize_t i) noexcept nogil:
@@ -67,23 +35,11 @@ cdef inline real passed(real dout, const real* y, Py_ssize_t i) noexcept nogil:
     return dout if y == NULL or y[i] > 0 else 0
 
 
-cdef inline void add_slopes(
-    const real* dout, const real* y, const real* x, real mean, Py_ssize_t count, double* lanes
-) noexcept nogil:
-    """dout, and dout times x - mean behind it."""
-    cdef Py_ssize_t block, i, k
-    cdef real slope
-    for block in range(count // LANES):
-        for k in range(LANES):
-            i = block * LANES + k
-            slope = passed(dout[i], y, i)
-            lanes[k] += slope
-            lanes[LANES + k] += slope * (x[i] - mean)
-    for k in range(count % LANES):
-        i = count - count % LANES + k
-        slope = passed(dout[i], y, i)
-        lanes[k] += slope
-        lanes[LANES + k] += slope * (x[i] - mean)
+cdef inline Rows rows_of(const Extents* e) noexcept nogil:
+    """The planes of a channel."""
+    cdef Rows r
+    r.rows, r.step, r.count = e.N, e.C * e.S, e.S
+    return r
 
 
 cdef inline real rectified(real value, bint relu) noexcept nogil:
@@ -109,17 +65,10 @@ cdef inline void normalise_channel(
 cdef inline void measure_channel(
     const Extents* e, Py_ssize_t c, const real* x, real* mean, real* var
 ) noexcept nogil:
-    cdef Py_ssize_t n
     cdef double count = max(e.N * e.S, 1)
-    cdef double[LANES] lanes
-    memset(lanes, 0, sizeof(lanes))
-    for n in range(e.N):
-        add_line(x + (n * e.C + c) * e.S, e.S, lanes)
-    mean[c] = <real> (total(lanes) / count)
-    memset(lanes, 0, sizeof(lanes))
-    for n in range(e.N):
-        add_squares(x + (n * e.C + c) * e.S, mean[c], e.S, lanes)
-    var[c] = <real> (total(lanes) / count)
+    cdef Rows rows = rows_of(e)
+    mean[c] = <real> (sum_elements(&rows, x + c * e.S) / count)
+    var[c] = <real> (sum_squares(&rows, x + c * e.S, mean[c]) / count)
 
 
 cdef inline void differentiate_channel(
@@ -129,14 +78,12 @@ cdef inline void differentiate_channel(
     cdef Py_ssize_t n, i, at
     cdef double count = max(e.N * e.S, 1)
     cdef double inverse_std = 1 / sqrt(var[c] + e.eps)
-    cdef double[2 * LANES] lanes
     cdef real middle = mean[c], scale = <real> (gamma[c] * inverse_std), spread, shift
-    memset(lanes, 0, sizeof(lanes))
-    for n in range(e.N):
-        at = (n * e.C + c) * e.S
-        add_slopes(dout + at, NULL if y == NULL else y + at, x + at, middle, e.S, lanes)
-    dbeta[c] = <real> total(lanes)
-    dgamma[c] = <real> (total(lanes + LANES) * inverse_std)
+    cdef Rows rows = rows_of(e)
+    at = c * e.S
+    cdef Sums sums = sum_slopes(&rows, dout + at, y + at if y != NULL else y, x + at, middle)
+    dbeta[c] = <real> sums.slopes
+    dgamma[c] = <real> (sums.products * inverse_std)
     shift = <real> (dbeta[c] / count)
     spread = <real> (inverse_std * dgamma[c] / count)
     for n in range(e.N):
@@ -149,7 +96,7 @@ cdef inline void normalise_group(
     const Extents* e, Py_ssize_t first, bint relu, const real* x, const real* gamma,
     const real* beta, const real* mean, const real* var, real* y,
 ) noexcept nogil:
-    cdef Py_ssize_t _n, c, width = min(GROUP, e.C - first)
+    cdef Py_ssize_t _n, c, width = min(e.width, e.C - first)
     cdef real[GROUP] middle, scale, shift
     for c in range(width):
         middle[c], shift[c] = mean[first + c], beta[first + c]
@@ -166,7 +113,7 @@ cdef inline void normalise_group(
 cdef inline void measure_group(
     const Extents* e, Py_ssize_t first, const real* x, real* mean, real* var
 ) noexcept nogil:
-    cdef Py_ssize_t _n, c, width = min(GROUP, e.C - first)
+    cdef Py_ssize_t _n, c, width = min(e.width, e.C - first)
     cdef double count = max(e.N, 1)
     cdef double[GROUP] sums
     cdef real[GROUP] middle
@@ -195,7 +142,7 @@ cdef inline void differentiate_group(
     const Extents* e, Py_ssize_t first, const real* dout, const real* y, const real* x,
     const real* gamma, const real* mean, const real* var, real* dx, real* dgamma, real* dbeta,
 ) noexcept nogil:
-    cdef Py_ssize_t n, c, at, width = min(GROUP, e.C - first)
+    cdef Py_ssize_t n, c, at, width = min(e.width, e.C - first)
     cdef double inverse_std, count = max(e.N, 1)
     cdef double[GROUP] sums, products
     cdef real[GROUP] middle, scale, shift, spread
@@ -230,8 +177,8 @@ cdef inline void forward_job(
 ) noexcept nogil:
     if e.S == 1:
         if training:
-            measure_group(e, job * GROUP, x, mean, var)
-        normalise_group(e, job * GROUP, relu, x, gamma, beta, mean, var, y)
+            measure_group(e, job * e.width, x, mean, var)
+        normalise_group(e, job * e.width, relu, x, gamma, beta, mean, var, y)
     else:
         if training:
             measure_channel(e, job, x, mean, var)
@@ -242,9 +189,9 @@ cdef void forward(
     const Extents* e, bint training, bint relu, const real* x, const real* gamma,
     const real* beta, real* mean, real* var, real* y, int num_threads,
 ) noexcept nogil:
-    cdef Py_ssize_t job, jobs = ceil_div(e.C, GROUP) if e.S == 1 else e.C
+    cdef Py_ssize_t job
     # One loop for any number of threads: a copy for one thread was compiled to other bits.
-    for job in prange(jobs, schedule="static", num_threads=num_threads):
+    for job in prange(e.jobs, schedule="static", num_threads=num_threads):
         forward_job(e, job, training, relu, x, gamma, beta, mean, var, y)
 
 
@@ -253,7 +200,7 @@ cdef inline void backward_job(
     const real* gamma, const real* mean, const real* var, real* dx, real* dgamma, real* dbeta,
 ) noexcept nogil:
     if e.S == 1:
-        differentiate_group(e, job * GROUP, dout, y, x, gamma, mean, var, dx, dgamma, dbeta)
+        differentiate_group(e, job * e.width, dout, y, x, gamma, mean, var, dx, dgamma, dbeta)
     else:
         differentiate_channel(e, job, dout, y, x, gamma, mean, var, dx, dgamma, dbeta)
 
@@ -262,8 +209,8 @@ cdef void backward(
     const Extents* e, const real* dout, const real* y, const real* x, const real* gamma,
     const real* mean, const real* var, real* dx, real* dgamma, real* dbeta, int num_threads,
 ) noexcept nogil:
-    cdef Py_ssize_t job, jobs = ceil_div(e.C, GROUP) if e.S == 1 else e.C
-    for job in prange(jobs, schedule="static", num_threads=num_threads):
+    cdef Py_ssize_t job
+    for job in prange(e.jobs, schedule="static", num_threads=num_threads):
         backward_job(e, job, dout, y, x, gamma, mean, var, dx, dgamma, dbeta)
 
 
@@ -271,6 +218,12 @@ cdef Extents extents_of(cnp.ndarray x, cnp.ndarray eps):
     cdef Extents e
     e.N, e.C, e.S = x.shape[0], x.shape[1], x.shape[2]
     e.eps = (<double*> eps.data)[0]
+    e.jobs, e.width = e.C, 1
+    if e.S == 1:
+        # Evenly many jobs are shared evenly.
+        e.jobs = 1 if e.C <= FEW_FEATURES else 2 * ceil_div(e.C, 2 * GROUP)
+        e.width = ceil_div(ceil_div(e.C, e.jobs), 16) * 16
+        e.jobs = ceil_div(e.C, e.width)
     return e
 
 
