@@ -35,18 +35,28 @@ cdef extern from "depthwise.h" nogil:
     void weighted_sums_f64(int, int, Py_ssize_t, const double*, const Py_ssize_t*, double,
                            const double*, Py_ssize_t, double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                            Py_ssize_t)
-    bint weighted_planes_f32(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+    bint weighted_planes_f32(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                              const float*, const float*, const float*, Py_ssize_t, Py_ssize_t,
                              Py_ssize_t, Py_ssize_t, float*, Py_ssize_t, Py_ssize_t)
-    bint weighted_planes_f64(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+    bint weighted_planes_f64(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                              const double*, const double*, const double*, Py_ssize_t, Py_ssize_t,
                              Py_ssize_t, Py_ssize_t, double*, Py_ssize_t, Py_ssize_t)
-    bint narrow_dots_f32(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t,
-                         Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+    bint narrow_dots_f32(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                         Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                         const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                          float*)
-    bint narrow_dots_f64(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t,
-                         Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+    bint narrow_dots_f64(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                         Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                         const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                          double*)
+    bint spread_planes_f32(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
+                           const Py_ssize_t*, Py_ssize_t, const float*, Py_ssize_t, const float*,
+                           Py_ssize_t, Py_ssize_t, float*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                           Py_ssize_t)
+    bint spread_planes_f64(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
+                           const Py_ssize_t*, Py_ssize_t, const double*, Py_ssize_t, const double*,
+                           Py_ssize_t, Py_ssize_t, double*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                           Py_ssize_t)
     float sum_vector_f32(const float*)
     double sum_vector_f64(const double*)
     void lane_dots_f32(Py_ssize_t, const float*, Py_ssize_t, const float*, Py_ssize_t,
@@ -254,10 +264,16 @@ cdef inline void copy_strip(
 
 
 cdef inline bint is_narrow(const Planes* p, const real* source, real* out) noexcept nogil:
-    """Whether rows of planes fit a vector, and `correlate_narrow` has code for the windows."""
+    """Whether rows of planes fit a vector, and there is code for such windows."""
+    if p.sources > 1:
+        return False
+    if p.buffer_size > 0:
+        return (
+            p.stride_h == 2 and p.stride_w == 2 and p.phases_w == 2
+            and spread_planes(p, 0, 0, source, source, out)
+        )
     return (
-        p.phase[0].dilation == 1 and p.sources == 1 and p.buffer_size == 0
-        and p.step_h == 1 and p.step_w == 1
+        p.phase[0].dilation == 1 and p.step_h == p.step_w
         and weighted_planes(p, 0, source, source, source, out)
     )
 
@@ -268,30 +284,59 @@ cdef inline void correlate_narrow(
     """Some narrow planes of an image, read where they lie."""
     cdef Py_ssize_t blocks = ceil_div(p.G, p.channels), c = job % blocks * p.channels, f
     cdef Py_ssize_t plane = job // blocks * p.G + c, taps = p.KH * p.KW
+    cdef Py_ssize_t planes = min(p.channels, p.G - c)
     cdef const real* packed = <const real*> p.packed
     cdef const real* start = NULL
+    source += plane * p.source_h * p.source_w
+    out += plane * p.targets * p.target_h * p.target_w
+    if p.buffer_size > 0:
+        for f in range(p.phases_h):
+            spread_planes(p, f, planes, packed + c * taps, source, out)
+        return
     for f in range(p.targets):
         if bias != NULL:
             start = bias + c * p.targets + f
-        weighted_planes(p, min(p.channels, p.G - c), packed + (c * p.targets + f) * taps, start,
-                        source + plane * p.source_h * p.source_w,
-                        out + (plane * p.targets + f) * p.target_h * p.target_w)
+        weighted_planes(p, planes, packed + (c * p.targets + f) * taps, start, source,
+                        out + f * p.target_h * p.target_w)
+
+
+cdef inline bint spread_planes(
+    const Planes* p, Py_ssize_t i, Py_ssize_t planes, const real* packed, const real* src,
+    real* out,
+) noexcept nogil:
+    """The rows of phase i of some planes, from those of the phases' outputs."""
+    cdef const Phase* rows = p.phase + i
+    cdef const Phase* cols = p.phase + p.phases_h
+    cdef Py_ssize_t[2] taps, shift
+    taps[0], taps[1] = cols[0].taps, cols[1].taps
+    shift[0], shift[1] = -cols[0].before, -cols[1].before
+    packed += p.first_offset[i * p.phases_w]
+    out += i * p.W
+    if real is float:
+        return spread_planes_f32(
+            planes, rows.taps, -rows.before, rows.dilation, taps, shift, cols.dilation, packed,
+            p.KH * p.KW, src, p.OH, p.OW, out, p.H * p.W, p.stride_h * p.W, rows.positions, p.W)
+    else:
+        return spread_planes_f64(
+            planes, rows.taps, -rows.before, rows.dilation, taps, shift, cols.dilation, packed,
+            p.KH * p.KW, src, p.OH, p.OW, out, p.H * p.W, p.stride_h * p.W, rows.positions, p.W)
 
 
 cdef inline bint weighted_planes(
     const Planes* p, Py_ssize_t planes, const real* weight, const real* bias, const real* src,
     real* out,
 ) noexcept nogil:
+    """The sums of one filter of each of some channels."""
+    cdef const Phase* rows = p.phase
+    cdef const Phase* cols = p.phase + p.phases_h
     if real is float:
         return weighted_planes_f32(
-            p.KH, p.KW, p.phase[p.phases_h].dilation, planes, p.targets, weight, bias, src,
-            p.source_h, p.source_w, p.phase[0].before, p.phase[p.phases_h].before, out,
-            p.target_h, p.target_w)
+            p.step_w, p.KH, p.KW, cols.dilation, planes, p.targets, weight, bias, src,
+            p.source_h, p.source_w, rows.before, cols.before, out, p.target_h, p.target_w)
     else:
         return weighted_planes_f64(
-            p.KH, p.KW, p.phase[p.phases_h].dilation, planes, p.targets, weight, bias, src,
-            p.source_h, p.source_w, p.phase[0].before, p.phase[p.phases_h].before, out,
-            p.target_h, p.target_w)
+            p.step_w, p.KH, p.KW, cols.dilation, planes, p.targets, weight, bias, src,
+            p.source_h, p.source_w, rows.before, cols.before, out, p.target_h, p.target_w)
 
 
 cdef inline void correlate_plane(
@@ -391,7 +436,8 @@ cdef inline void correlate_planes_weight(
     cdef real* own
     cdef real* edge = sums + p.channels * p.filters * size
     memset(sums, 0, count * p.filters * size * sizeof(real))
-    for n in range(p.N):
+    cdef bint narrow = narrow_dots(p, first, count, dout, x, sums)
+    for n in range(0 if narrow else p.N):
         for c in range(count):
             add_plane(p, n * p.G + first + c, dout, x, copy, edge, sums + c * p.filters * size)
     for c in range(count):
@@ -414,15 +460,6 @@ cdef inline void add_plane(
     cdef Py_ssize_t next = p.H * p.W
     cdef const real* source
     cdef const real* end = dout + p.N * p.G * p.filters * p.OH * p.OW
-    if p.step_h == 1 and p.step_w == 1:
-        for f in range(p.filters):
-            if not narrow_dots(
-                p, dout + (plane * p.filters + f) * p.OH * p.OW, x + plane * p.H * p.W,
-                sums + f * (p.KH * p.KW + 1) * lanes,
-            ):
-                break
-        else:
-            return
     if p.rows < p.OH:
         next = p.rows * p.step_h * p.W
     while t < p.OH:
@@ -492,15 +529,22 @@ cdef inline real sum_vector(const real* sums) noexcept nogil:
 
 
 cdef inline bint narrow_dots(
-    const Planes* p, const real* dout, const real* x, real* sums
+    const Planes* p, Py_ssize_t first, Py_ssize_t count, const real* dout, const real* x,
+    real* sums,
 ) noexcept nogil:
-    """`lane_dots` of a whole plane with short rows; False if it is left to others."""
+    """`lane_dots` of some channels whose rows are short; False if they are left to others."""
+    if p.step_h != p.step_w:
+        return False
     if real is float:
-        return narrow_dots_f32(p.KH, p.KW, p.dilation_h, p.dilation_w, dout, p.OH, p.OW,
-                               x, p.H, p.W, p.top, p.left, sums)
+        return narrow_dots_f32(
+            p.step_w, p.KH, p.KW, p.dilation_h, p.dilation_w, p.N, count * p.filters, p.filters,
+            dout + first * p.filters * p.OH * p.OW, p.G * p.filters * p.OH * p.OW, p.OH, p.OW,
+            x + first * p.H * p.W, p.G * p.H * p.W, p.H, p.W, p.top, p.left, sums)
     else:
-        return narrow_dots_f64(p.KH, p.KW, p.dilation_h, p.dilation_w, dout, p.OH, p.OW,
-                               x, p.H, p.W, p.top, p.left, sums)
+        return narrow_dots_f64(
+            p.step_w, p.KH, p.KW, p.dilation_h, p.dilation_w, p.N, count * p.filters, p.filters,
+            dout + first * p.filters * p.OH * p.OW, p.G * p.filters * p.OH * p.OW, p.OH, p.OW,
+            x + first * p.H * p.W, p.G * p.H * p.W, p.H, p.W, p.top, p.left, sums)
 
 
 cdef inline void lane_dots(

@@ -125,6 +125,8 @@ CONV_CASES = {
     "depthwise_strided_4": "n1c3h13w41:oc3k5x3s4x4p2x1g3floor",
     "depthwise_strided_short": "n2c3h12w11:oc3k3s3x4p1g3floor",
     "depthwise_14": "n1c3h14w14:oc3k3p1g3",
+    "depthwise_14_strided": "n2c3h14w14:oc3k3s2p1g3floor",
+    "depthwise_flat": "n3c18h4w4:oc18k3p1g18",
     "depthwise_column": "n1c5h4w1:oc5k3p1g5",
     "depthwise_low": "n2c3h4w13:oc6k5p2g3",
     "depthwise_long": "n1c2h4w1100:oc2k3p1g2",

@@ -22,6 +22,26 @@ WINDOWS = (
     "n1c2h9w10:oc2k5p3g2",
     "n1c2h9w10:oc4k5p0x4x1x2g2",
     "n1c2h9w12:oc2k3p2d1x3g2",
+    # narrow ones at stride 2: rows of one vector and a half, of one, and short twice; few rows
+    *(
+        f"n2c3h{h}w{w}:oc{3 * filters}k{k}s2p{k // 2}g3floor"
+        for h, w in ((14, 14), (9, 31), (9, 33), (15, 17), (8, 8), (5, 16), (4, 2), (1, 5), (2, 2))
+        for k, filters in ((3, 1), (3, 2), (5, 1))
+    ),
+    "n3c5h6w6:oc5k3s2p0g5floor",
+    "n2c3h13w13:oc3k3s2p2d2g3floor",
+    "n2c3h13w12:oc3k3x5s2p3x0x1x4g3floor",
+    "n2c3h9w16:oc3k3x9s2p1x1x4x4g3floor",
+    "n2c3h9w9:oc3k2s2p0g3floor",
+    # planes that are one row: a vector and less, up to all bits of a word
+    *(
+        f"n3c5{plane}:oc{5 * filters}k3p1g5"
+        for plane in "h4w4 h5w5 h6w6 h7w7 h8w8 h2w2 h3w16 h16w4 h1w9 h5w1".split()
+        for filters in (1, 2)
+    ),
+    "n2c3h5w5:oc3k3p2d2g3",
+    "n2c3h5w5:oc3k3p0x4x2x0g3",
+    "n2c3h6w5:oc3k1x3p0x0x1x1g3",
     # pointwise: whole steps of pixels and what is left, in several groups of them and of panels
     *(f"n1c{c}h1w{w}:oc43k1" for c, w in ((3, 31), (3, 32), (5, 65), (300, 261), (70, 1100))),
     "n2c4h9w11:oc50k1s2floor",
