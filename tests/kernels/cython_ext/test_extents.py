@@ -35,8 +35,14 @@ WINDOWS = (
     "n2c3h9w9:oc3k2s2p0g3floor",
     # planes that are one row: a vector and less, up to all bits of a word
     *(
-        f"n3c5{plane}:oc{5 * filters}k3p1g5"
-        for plane in "h4w4 h5w5 h6w6 h7w7 h8w8 h2w2 h3w16 h16w4 h1w9 h5w1".split()
+        f"n3c5h{h}w{w}:oc{5 * filters}k3p1g5"
+        for h, w in (
+            *((side, side) for side in (2, 4, 5, 6, 7, 8)),
+            (3, 16),
+            (16, 4),
+            (1, 9),
+            (5, 1),
+        )
         for filters in (1, 2)
     ),
     "n2c3h5w5:oc3k3p2d2g3",
