@@ -763,25 +763,31 @@ TILE_FUNCTION REAL X(sum_rows)(const REAL *a, ptrdiff_t a_step, ptrdiff_t count,
     return sum + X(sum_lanes)((acc[0] + acc[1]) + (acc[2] + acc[3]));
 }
 
-/* sums[0:2 vectors] += the sum of `rows` rows of two vectors. */
-TILE_FUNCTION void X(add_columns)(const REAL *a, ptrdiff_t rows, REAL *sums)
+TILE_INLINE void X(add_columns_body)(const int vectors, const REAL *a, ptrdiff_t rows, REAL *sums)
 {
     X(vec) acc[4][2] = {{{0}}};
     ptrdiff_t i = 0;
     for (; i + 4 <= rows; i += 4)
-#pragma GCC unroll 4
-        for (int r = 0; r < 4; r++) {
-            acc[r][0] += X(load)(a + (i + r) * 2 * LANES);
-            acc[r][1] += X(load)(a + (i + r) * 2 * LANES + LANES);
-        }
-    for (; i < rows; i++) {
-        acc[0][0] += X(load)(a + i * 2 * LANES);
-        acc[0][1] += X(load)(a + i * 2 * LANES + LANES);
-    }
+#pragma GCC unroll 8
+        for (int j = 0; j < 4 * vectors; j++)
+            acc[j / vectors][j % vectors] += X(load)(a + (i * vectors + j) * LANES);
+    for (; i < rows; i++)
 #pragma GCC unroll 2
-    for (int v = 0; v < 2; v++)
+        for (int v = 0; v < vectors; v++)
+            acc[0][v] += X(load)(a + (i * vectors + v) * LANES);
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; v++)
         X(store)(sums + v * LANES, X(load)(sums + v * LANES)
-                                       + ((acc[0][v] + acc[1][v]) + (acc[2][v] + acc[3][v])));
+                 + ((acc[0][v] + acc[1][v]) + (acc[2][v] + acc[3][v])));
+}
+
+/* sums += the sum of `rows` rows, all of one or two vectors. */
+TILE_FUNCTION void X(add_columns)(int vectors, const REAL *a, ptrdiff_t rows, REAL *sums)
+{
+    if (vectors == 1)
+        X(add_columns_body)(1, a, rows, sums);
+    else
+        X(add_columns_body)(2, a, rows, sums);
 }
 
 /* sums[r] = sum_k a[k] * b[r*b_step + k], for four rows: one after the other they take 1.5 times as long. */

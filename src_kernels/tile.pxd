@@ -64,8 +64,8 @@ cdef extern from "tile.h" nogil:
                          Py_ssize_t, Py_ssize_t)
     float sum_rows_f32(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t)
     double sum_rows_f64(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t)
-    void add_columns_f32(const float*, Py_ssize_t, float*)
-    void add_columns_f64(const double*, Py_ssize_t, double*)
+    void add_columns_f32(int, const float*, Py_ssize_t, float*)
+    void add_columns_f64(int, const double*, Py_ssize_t, double*)
     void four_dots_f32(const float*, const float*, Py_ssize_t, Py_ssize_t, float*)
     void four_dots_f64(const double*, const double*, Py_ssize_t, Py_ssize_t, double*)
     float dot_f32(const float*, const float*, Py_ssize_t)
@@ -244,12 +244,14 @@ cdef inline real sum_rows(
         return sum_rows_f64(a, a_step, count, width)
 
 
-cdef inline void add_columns(const real* a, Py_ssize_t rows, real* sums) noexcept nogil:
-    """sums[j] += sum_i a[i, j], for j of two vectors"""
+cdef inline void add_columns(
+    int vectors, const real* a, Py_ssize_t rows, real* sums
+) noexcept nogil:
+    """sums[j] += sum_i a[i, j], for j of one or two vectors"""
     if real is float:
-        add_columns_f32(a, rows, sums)
+        add_columns_f32(vectors, a, rows, sums)
     else:
-        add_columns_f64(a, rows, sums)
+        add_columns_f64(vectors, a, rows, sums)
 
 
 cdef inline real dot(const real* a, const real* b, Py_ssize_t depth) noexcept nogil:

@@ -5,12 +5,12 @@
 
 The register tile, with the parts of its tables exchanged: its rows are the weights (c, kh, kw), its
 k runs over pixels, and b is dout, transposed to [pixel][output channel]. A job is a few panels of
-output channels, a block of input channels and a part of the images; it adds block after block of
-pixels to sums of its own. The parts of the images, whose number the shape decides, are added up at
-the end.
+output channels, a block of input channels and a part of the images, or of the rows of few large
+ones; it adds block after block of pixels to sums of its own. The parts, whose number the shape
+decides, are added up at the end.
 
-With very few output channels to a group most of a panel would be
-empty: there the vectors run along the pixels of a row instead.
+With very few output channels to a group most of a panel would be empty: there the vectors run along
+the pixels of a row instead.
 """
 
 from libc.string cimport memcpy, memset
@@ -28,6 +28,7 @@ cdef enum:
     GRADIENT_ROWS = 96  # weights in a block of channels, to be worth transposing dout for
     GRADIENT_COPY = 256 << 10  # bytes of a padded copy
     GRADIENT_SUMS = 4 << 20  # bytes that more parts may cost
+    LEAST_PART = 1 << 17  # multiply-adds of a part of an image
 
 
 cdef struct WeightGradient:
@@ -40,7 +41,8 @@ cdef struct WeightGradient:
     bint direct, by_row, pointwise
     Py_ssize_t taps, depth, panel, panels
     Py_ssize_t images, rows, cols, row_blocks, col_blocks
-    Py_ssize_t channel_blocks, channels, parts, groups  # of panels
+    Py_ssize_t channel_blocks, channels, groups  # of panels
+    Py_ssize_t parts, row_parts  # in all, and of an image
     Py_ssize_t copy_row, copy_plane, copy_image, phase
     # memory
     Py_ssize_t sums_size, table_size, copy_size, dout_size, pixel_size, workspace_size
@@ -59,7 +61,7 @@ cdef inline void plan_gradient(WeightGradient* p, Py_ssize_t itemsize) noexcept 
     p.by_row = 2 * p.OC < lanes
     if FASTSCRATCH_VECTOR_BYTES == 64:
         p.by_row = 3 * p.OC * ceil_div(p.OW, lanes) <= p.OW or p.OC == 1
-    p.panel = p.OC if p.by_row else 2 * lanes
+    p.panel = p.OC if p.by_row else lanes if p.OC <= lanes else 2 * lanes
     p.panels = ceil_div(p.OC, p.panel)
     p.direct = not p.by_row and (
         p.top <= 0 and p.left <= 0
@@ -90,8 +92,10 @@ cdef inline void plan_gradient(WeightGradient* p, Py_ssize_t itemsize) noexcept 
     # share of the panels x is copied anew (3x3 of stride 2: 0.8 of the time of a job per panel).
     p.sums_size = p.G * p.panels * (p.depth + 1) * p.panel * itemsize
     jobs = p.G * p.channel_blocks
-    p.parts = min(ceil_div(GRADIENT_JOBS, jobs), GRADIENT_SUMS // p.sums_size)
-    p.parts = max(1, min(p.parts, p.N // p.images))
+    p.parts = max(1, min(ceil_div(GRADIENT_JOBS, jobs), GRADIENT_SUMS // p.sums_size))
+    p.row_parts = min(p.parts // max(1, p.N), p.OH * p.OW * p.OC * p.depth // LEAST_PART)
+    p.row_parts = max(1, min(p.row_blocks, p.row_parts))
+    p.parts = max(1, min(p.parts // p.row_parts, p.N // p.images)) * p.row_parts
     jobs *= p.parts
     p.groups = min(p.panels, ceil_div(GRADIENT_JOBS, jobs))
     jobs *= p.groups
@@ -171,12 +175,16 @@ cdef inline void accumulate(
     cdef Py_ssize_t last = part_start(group + 1, p.groups, p.panels)
     cdef Py_ssize_t c = part_start(channel_block, p.channel_blocks, p.C)
     cdef Py_ssize_t channels = part_start(channel_block + 1, p.channel_blocks, p.C) - c
-    cdef Py_ssize_t end = part_start(part + 1, p.parts, p.N), n = part_start(part, p.parts, p.N)
+    cdef Py_ssize_t row_part = part % p.row_parts, images_of = part // p.row_parts
+    cdef Py_ssize_t n = part_start(images_of, p.parts // p.row_parts, p.N)
+    cdef Py_ssize_t end = part_start(images_of + 1, p.parts // p.row_parts, p.N)
+    cdef Py_ssize_t first_row = part_start(row_part, p.row_parts, p.row_blocks)
+    cdef Py_ssize_t end_row = part_start(row_part + 1, p.row_parts, p.row_blocks)
     cdef Py_ssize_t images, i, r, q, row, rows, col, cols, panel, size = (p.depth + 1) * p.panel
     cdef real* sums = <real*> p.sums + (part * p.G + g) * p.panels * size
     while n < end:
         images = min(p.images, end - n)
-        for r in range(p.row_blocks):
+        for r in range(first_row, end_row):
             row = part_start(r, p.row_blocks, p.OH)
             rows = part_start(r + 1, p.row_blocks, p.OH) - row
             for q in range(p.col_blocks):
@@ -228,7 +236,7 @@ cdef inline void add_tiles(
     cdef Py_ssize_t pixels = images * rows * cols, weights = channels * p.taps
     cdef Py_ssize_t tiles = ceil_div(weights, TILE_ROWS if p.pointwise else ADDRESSED_ROWS)
     cdef Py_ssize_t width = min(p.panel, p.OC - oc)
-    cdef Py_ssize_t vectors = 1 if 2 * width <= p.panel else 2
+    cdef Py_ssize_t vectors = 1 if width <= lanes_of(sizeof(real)) else 2
     cdef Py_ssize_t i, t, u, start, count
     cdef const real* dout
     cdef const real* source = copy
@@ -268,7 +276,7 @@ cdef inline void add_tiles(
              sums_of_tile, p.panel, sums_of_tile, p.panel)
     if c == 0:
         target = sums + p.depth * p.panel
-        add_columns(block, pixels, target)
+        add_columns(<int> (p.panel // lanes_of(sizeof(real))), block, pixels, target)
 
 
 cdef inline void check_tile(
