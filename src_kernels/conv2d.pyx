@@ -15,7 +15,7 @@ from libc.string cimport memset
 
 from correlate cimport correlate
 from correlation_plan cimport (
-    Correlation, clear_tables, fill_tables, pack_panel, plan_correlation,
+    Correlation, clear_tables, fill_tables, pack_panels, packing_jobs, plan_correlation,
 )
 from depthwise cimport (
     NARROW_PLANES, Planes, correlate_narrow, correlate_plane, correlate_planes_weight,
@@ -165,11 +165,11 @@ cdef void run_correlations(Correlation* p, Py_ssize_t count, real* tag, int num_
     Those of a strided pass backward write between each other's columns: one after the other, each
     would fetch the whole output again.
     """
-    cdef Py_ssize_t panels = 0, jobs = 0, workspace = 0, i, job
+    cdef Py_ssize_t packings = 0, jobs = 0, workspace = 0, i, job
     for i in range(count):
         p[i].together = count
         plan_correlation(p + i, sizeof(real), num_threads)
-        panels = max(panels, p[i].G * p[i].panels)
+        packings = max(packings, packing_jobs(p + i))
         jobs = max(jobs, p[i].jobs)
         workspace = max(workspace, p[i].workspace_size)
     cdef int workers = <int> max(1, min(num_threads, jobs * count))
@@ -177,13 +177,13 @@ cdef void run_correlations(Correlation* p, Py_ssize_t count, real* tag, int num_
     share_memory(p, count, <char*> <uintptr_t> memory.address, workspace, tag)
     with nogil:
         if workers == 1:
-            for job in range(panels * count):
-                pack_panel(p + job % count, job // count, tag)
+            for job in range(packings * count):
+                pack_panels(p + job % count, job // count, tag)
             for job in range(jobs * count):
                 correlate(p + job % count, job // count, 0, tag)
         else:
-            for job in prange(panels * count, schedule="static", num_threads=workers):
-                pack_panel(p + job % count, job // count, tag)
+            for job in prange(packings * count, schedule="static", num_threads=workers):
+                pack_panels(p + job % count, job // count, tag)
             for job in prange(jobs * count, schedule="dynamic", num_threads=workers):
                 correlate(p + job % count, job // count, threadid(), tag)
         for i in range(count):
@@ -281,7 +281,7 @@ cdef bint backward_input_by_columns(
     cdef Correlation[MOST_PARTS] product
     cdef Correlation* p
     cdef Py_ssize_t taps = w.KH * w.KW, windows = w.OH * w.OW, parts, i, first, job, jobs = 0
-    cdef Py_ssize_t panels = 0, workspace = 0, buffer = 0, image_size
+    cdef Py_ssize_t packings = 0, workspace = 0, buffer = 0, image_size
     columns.C, columns.H, columns.W, columns.OH, columns.OW = w.C, w.H, w.W, w.OH, w.OW
     columns.KH, columns.KW = w.KH, w.KW
     columns.stride_h, columns.stride_w = w.stride_h, w.stride_w
@@ -309,7 +309,7 @@ cdef bint backward_input_by_columns(
         p.most_images = max(1, LARGEST_COLUMNS // image_size)
         plan_correlation(p, sizeof(real), 1)
         jobs = max(jobs, p.G * p.image_blocks)
-        panels = max(panels, p.G * p.panels)
+        packings = max(packings, packing_jobs(p))
         workspace = max(workspace, p.workspace_size)
         buffer = max(buffer, aligned(p.images * image_size))
     cdef int workers = <int> max(1, min(num_threads, jobs * parts))
@@ -317,13 +317,13 @@ cdef bint backward_input_by_columns(
     share_memory(product, parts, <char*> <uintptr_t> memory.address, workspace + buffer, dx)
     with nogil:
         if workers == 1:
-            for job in range(panels * parts):
-                pack_panel(product + job % parts, job // parts, dx)
+            for job in range(packings * parts):
+                pack_panels(product + job % parts, job // parts, dx)
             for job in range(jobs * parts):
                 add_columns(&columns, product, parts, job, 0, workspace, dx)
         else:
-            for job in prange(panels * parts, schedule="static", num_threads=workers):
-                pack_panel(product + job % parts, job // parts, dx)
+            for job in prange(packings * parts, schedule="static", num_threads=workers):
+                pack_panels(product + job % parts, job // parts, dx)
             for job in prange(jobs * parts, schedule="dynamic", num_threads=workers):
                 add_columns(&columns, product, parts, job, threadid(), workspace, dx)
         for i in range(parts):

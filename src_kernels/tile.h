@@ -928,6 +928,25 @@ TILE_FUNCTION void X(pack_rows)(REAL *restrict packed, ptrdiff_t panel_step, con
         }
 }
 
+/* Panels that lie side by side in rows of b, each from first[q] to first[q + 1], to rows of `panel` elements of
+   their own. Whole vectors are copied, and what is too much of them is written over by the next row. */
+TILE_FUNCTION void X(pack_beside)(REAL *packed, ptrdiff_t packed_panel, ptrdiff_t panel, const REAL *b,
+                                  ptrdiff_t b_step, const ptrdiff_t *first, ptrdiff_t panels, ptrdiff_t depth)
+{
+    for (ptrdiff_t k = 0; k < depth; k++, b += b_step, packed += panel)
+        for (ptrdiff_t q = 0; q < panels; q++) {
+            const REAL *from = b + first[q];
+            REAL *to = packed + q * packed_panel;
+            __builtin_prefetch(from + PACK_AHEAD * b_step);
+            if (k + 1 < depth)
+                for (ptrdiff_t j = 0; j < panel; j += LANES)
+                    X(store)(to + j, X(load)(from + j));
+            else
+                for (ptrdiff_t j = 0; j < first[q + 1] - first[q]; j++)
+                    to[j] = from[j];
+        }
+}
+
 #include "product.h"
 #include "columns.h"
 

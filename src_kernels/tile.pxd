@@ -8,9 +8,7 @@ cdef extern from "tile.h" nogil:
         HAS_MASKS
         WIDE_ROWS
         FEW_COLUMNS
-        PACK_AHEAD
     bint CHECKED
-    void prefetch "__builtin_prefetch"(const void*)
     void CHECK(bint condition)
     void tile_f32(int, int, const float*, const Py_ssize_t*, const Py_ssize_t*, Py_ssize_t,
                   const float*, Py_ssize_t, const float*, Py_ssize_t, float*, Py_ssize_t)
@@ -64,6 +62,10 @@ cdef extern from "tile.h" nogil:
                          Py_ssize_t, Py_ssize_t)
     float sum_rows_f32(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t)
     double sum_rows_f64(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t)
+    void pack_beside_f32(float*, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t,
+                         const Py_ssize_t*, Py_ssize_t, Py_ssize_t)
+    void pack_beside_f64(double*, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t,
+                         const Py_ssize_t*, Py_ssize_t, Py_ssize_t)
     void add_columns_f32(int, const float*, Py_ssize_t, float*)
     void add_columns_f64(int, const double*, Py_ssize_t, double*)
     void four_dots_f32(const float*, const float*, Py_ssize_t, Py_ssize_t, float*)
@@ -242,6 +244,17 @@ cdef inline real sum_rows(
         return sum_rows_f32(a, a_step, count, width)
     else:
         return sum_rows_f64(a, a_step, count, width)
+
+
+cdef inline void pack_beside(
+    real* packed, Py_ssize_t packed_panel, Py_ssize_t panel, const real* b, Py_ssize_t b_step,
+    const Py_ssize_t* first, Py_ssize_t panels, Py_ssize_t depth,
+) noexcept nogil:
+    """packed[q, k, j] = b[k, first[q] + j]"""
+    if real is float:
+        pack_beside_f32(packed, packed_panel, panel, b, b_step, first, panels, depth)
+    else:
+        pack_beside_f64(packed, packed_panel, panel, b, b_step, first, panels, depth)
 
 
 cdef inline void add_columns(
