@@ -37,7 +37,8 @@ from fastscratch.types import Array
 
 LEAST_CHANNELS, LEAST_PRODUCTS = 3 * ROWS, 768
 """Output channels that do not repay the columns; from so many products of channels on, those of a
-tile do (0.9 to 2.7 times as fast, below 0.7 to 0.9 times)."""
+tile do (0.9 to 2.7 times as fast, below 0.7 to 0.9 times), and with strides, which others copy more
+slowly, always (2 times)."""
 
 COLUMNS_BYTES = 192 * 1024
 """Of the columns of a task, in L2 beside the weights that stream by."""
@@ -103,7 +104,8 @@ def plan(c: Correlation, dtype: np.dtype[np.floating]) -> Plan | None:
     """Share out the steps; None if the windows are larger, or the output channels too few."""
     CI, CO = c.channels
     seen = [phase for phase in c.phases if phase.taps]
-    too_few = ROWS if CI * CO >= LEAST_PRODUCTS else LEAST_CHANNELS
+    strided = c.step != (1, 1) or c.out_step != (1, 1)
+    too_few = ROWS if strided or CI * CO >= LEAST_PRODUCTS else LEAST_CHANNELS
     if c.taps > 1 or too_few >= CO or 0 in c.out or not seen:
         return None
     ((_, origin),), (height, width) = seen[0].taps, seen[0].pixels

@@ -37,6 +37,7 @@ from fastscratch.kernels.numba_jit.narrow_tile import (
     narrow_dots,
     narrow_kind,
     narrow_sums,
+    step_of,
 )
 from fastscratch.kernels.numba_jit.phases import Correlation, Phase, largest, span
 from fastscratch.kernels.numba_jit.vectors import (
@@ -117,7 +118,8 @@ class Extents(NamedTuple):
     channels: int
     """Of a task of backward weight."""
     narrow: int
-    """The kind of windows of a plane that is read where it lies, or 0: see ``narrow_tile``."""
+    """The kind of windows of a plane that is read where it lies, or 0: see ``narrow_tile``. For the
+    weights, which of its steps, from 1 on."""
     dilation_h: int
     dilation_w: int
     """Of the taps of a narrow plane."""
@@ -223,19 +225,23 @@ def _narrow(c: Correlation, side: int, weights: bool) -> tuple[int, Pair]:
     phase, *others = c.phases
     rows, columns = (sorted({place[axis] for _, place in phase.taps}) for axis in range(2))
     dilation = _gap(rows), _gap(columns)
-    if not MASKED_LOADS or others or c.step != (1, 1) or c.out[3] > side:
+    stride = c.step[0]
+    if not MASKED_LOADS or others or c.step not in ((1, 1), (2, 2)) or c.out[3] > side:
         return 0, dilation
     if weights:
-        return int(len(rows) == len(columns) == NARROW_DOTS), dilation
+        step = step_of(stride, NARROW_ROWS[0], c.out[3], side)
+        return int(len(rows) == len(columns) == NARROW_DOTS) * (step + 1), dilation
+    step = step_of(stride, c.out[2], c.out[3], side)
     height = len(rows)
     if (
         height not in NARROW_HEIGHTS
         or dilation[0] > 1
         or c.channels[0] > 1
-        or c.out[2] < NARROW_ROWS
+        or c.out[2] < NARROW_ROWS[step]
     ):
         return 0, dilation
-    return narrow_kind(height, -rows[0], c.out[2] + rows[-1] - c.source[2]), dilation
+    below = stride * (c.out[2] - 1) + 1 + rows[-1] - c.source[2]
+    return narrow_kind(height, -rows[0], below, step), dilation
 
 
 @inlined
@@ -470,7 +476,7 @@ def _add_narrow_planes(
             plane = n * e.groups + first + c
             for f in range(e.targets):
                 narrow_dots(
-                    dout, (plane * e.targets + f) * e.DH * e.DW, e.DH, e.DW,
+                    e.narrow - 1, dout, (plane * e.targets + f) * e.DH * e.DW, e.DH, e.DW,
                     x, plane * e.SH * e.SW, e.SH, e.SW, -e.first_h, -e.first_w,
                     e.dilation_h, e.dilation_w, sums, sums_start + (c * e.targets + f) * size,
                 )  # fmt: skip

@@ -26,8 +26,8 @@ def tiles(request, monkeypatch):
         )  # fmt: skip
 
     @numba.njit
-    def run_dots(a, rows, cols, b, height, width, top, left, step_h, step_w, out):
-        dots(a, 4, rows, cols, b, 5, height, width, top, left, step_h, step_w, out, 1)
+    def run_dots(step, a, rows, cols, b, height, width, top, left, step_h, step_w, out):
+        dots(step, a, 4, rows, cols, b, 5, height, width, top, left, step_h, step_w, out, 1)
 
     return np.dtype(dtype), vector_bytes // np.dtype(dtype).itemsize, run_sums, run_dots
 
@@ -41,19 +41,24 @@ def plane(rng, dtype, before, height, width):
 
 @pytest.mark.parametrize("height", narrow_tile.NARROW_HEIGHTS)
 @pytest.mark.parametrize("padding", [(0, 0), (1, 1), (2, 1), (5, 0), (-1, -1)])
-def test_sums(height, padding, tiles):
+@pytest.mark.parametrize("stride", [1, 2])
+def test_sums(height, padding, stride, tiles):
     dtype, side, run, _ = tiles
     rng = np.random.default_rng(height)
     top, bottom = padding
     for rows, cols, kernel_w, step, left in (
         (7, side, 3, 1, 1), (8, side - 1, 3, 1, 0), (15, 1, 1, 1, 0), (9, side, 2, 3, 4),
+        (7, side // 2, 3, 1, 1), (5, side, 3, 1, 1), (4, side - 1, 2, 1, 0),
     ):  # fmt: skip
-        H, W = rows + height - 1 - top - bottom, max(cols + (kernel_w - 1) * step - 2 * left, 1)
+        H = (rows - 1) * stride + height - top - bottom
+        W = max((cols - 1) * stride + 1 + (kernel_w - 1) * step - 2 * left, 1)
         weight = rng.integers(-4, 5, 2 + height * kernel_w).astype(dtype)
         src = plane(rng, dtype, 5, H, W)
         out = rng.integers(-4, 5, 3 + rows * cols + side).astype(dtype)
         ref = out.copy()
-        kind = narrow_tile.narrow_kind(height, top, bottom)
+        kind = narrow_tile.narrow_kind(
+            height, top, bottom, narrow_tile.step_of(stride, rows, cols, side)
+        )
         taps = height * kernel_w
         window = kind, taps, step, weight
         room = rows - (side + cols - 1) // cols + 1
@@ -66,20 +71,25 @@ def test_sums(height, padding, tiles):
 
 
 @pytest.mark.parametrize("padding", [(0, 0), (1, 2), (4, 4), (-1, 0)])
-def test_dots(padding, tiles, monkeypatch):
+@pytest.mark.parametrize("stride", [1, 2])
+def test_dots(padding, stride, tiles, monkeypatch):
     dtype, side, _, run = tiles
     monkeypatch.setattr(narrow_tile, "lanes_of", lambda array: side)
     rng = np.random.default_rng(0)
     top, left = padding
     taps = narrow_tile.NARROW_DOTS**2
-    for rows, cols, step_h, step_w in ((1, side, 1, 1), (6, side - 1, 2, 1), (5, 1, 1, 3)):
-        H, W = max(rows + 2 * step_h - top, 1), max(cols + 2 * step_w - 2 * left, 1)
+    for rows, cols, step_h, step_w in (
+        (1, side, 1, 1), (6, side - 1, 2, 1), (5, 1, 1, 3), (4, side // 2, 1, 1),
+    ):  # fmt: skip
+        H = max((rows - 1) * stride + 1 + 2 * step_h - top, 1)
+        W = max((cols - 1) * stride + 1 + 2 * step_w - 2 * left, 1)
+        narrow = narrow_tile.step_of(stride, 7, cols, side)
         a, b = plane(rng, dtype, 4, rows, cols), plane(rng, dtype, 5, H, W)
         out = np.full(1 + (taps + 1) * side, 2, dtype)
         ref = out.copy()
-        run(a, rows, cols, b, H, W, top, left, step_h, step_w, out)
+        run(narrow, a, rows, cols, b, H, W, top, left, step_h, step_w, out)
         narrow_tile.plain_narrow_dots(
-            a, 4, rows, cols, b, 5, H, W, top, left, step_h, step_w, ref, 1
+            narrow, a, 4, rows, cols, b, 5, H, W, top, left, step_h, step_w, ref, 1
         )
         np.testing.assert_array_equal(
             out[1:].reshape(-1, side).sum(1), ref[1:].reshape(-1, side).sum(1)
