@@ -1,4 +1,8 @@
-"""Dense layer: its three matrix products, on one blocked product or, for few rows, as they lie."""
+"""Dense layer: its three matrix products, on one blocked product or, for few rows, as they lie.
+
+A convolution whose windows are as large as the images is one, too, with the weights of an output in
+a row: forward there is backward input here, and the other way round.
+"""
 
 cimport numpy as cnp
 from cython.parallel cimport prange, threadid
@@ -78,7 +82,10 @@ cdef void few_rows_forward(
     cdef real x0, x1, x2, x3
     cdef real* sums
     for m in range(M):
-        memcpy(y + m * N, bias, N * sizeof(real))
+        if bias == NULL:
+            memset(y + m * N, 0, N * sizeof(real))
+        else:
+            memcpy(y + m * N, bias, N * sizeof(real))
     # Of the weights, each row is read once for all examples.
     for k in range(0, K - 3, 4):
         row = weight + k * N
@@ -130,21 +137,27 @@ cdef void few_rows_backward_input(
             dx[m * N + n] = dot(dout + m * K, weight + n * K, K)
 
 
+cdef void add_rows(const real* a, real* sums, Py_ssize_t N, Py_ssize_t K) noexcept nogil:
+    """The sum of K rows."""
+    cdef Py_ssize_t k, n
+    memset(sums, 0, N * sizeof(real))
+    for k in range(K):
+        for n in range(N):
+            sums[n] += a[k * N + n]
+
+
 cdef void backward_weight(
     const real* dout, const real* x, real* dw, real* db,
     Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, int num_threads,
 ):
     cdef Product p
-    cdef Py_ssize_t k, n
     cdef int part, parts = parts_of(M, M * N * sizeof(real), num_threads)
     p.M, p.N, p.K = M, N, K
     p.a, p.a_step, p.side_by_side = x, M, True
     p.b, p.b_transposed = dout, False
-    with nogil:
-        memset(db, 0, N * sizeof(real))
-        for k in range(K):
-            for n in range(N):
-                db[n] += dout[k * N + n]
+    if db != NULL:
+        with nogil:
+            add_rows(dout, db, N, K)
     if K <= 1 or K <= 4 and N >= K * LEAST_PRODUCTS:
         if parts == 1:
             few_rows_backward_weight(dout, x, dw, M, N, K, 0, M)
@@ -236,5 +249,75 @@ def dense_backward_weight(
     else:
         backward_weight(
             <double*> dout.data, <double*> x.data, <double*> dw.data, <double*> db.data,
+            M, N, K, num_threads,
+        )
+
+
+cdef void convolve(
+    const real* x, const real* weight, const real* bias, real* y,
+    Py_ssize_t M, Py_ssize_t N, Py_ssize_t K, int num_threads,
+):
+    cdef Py_ssize_t m, n
+    backward_input(x, weight, y, M, N, K, num_threads)
+    for m in range(M):
+        for n in range(N):
+            y[m * N + n] += bias[n]
+
+
+def whole_forward(
+    cnp.ndarray x, cnp.ndarray weight, cnp.ndarray bias, cnp.ndarray y, tuple stride,
+    tuple padding, tuple dilation, int groups, int num_threads,
+):
+    """y[n, oc] = bias[oc] + sum of x[n]*weight[oc]: each window is an image."""
+    cdef Py_ssize_t M = x.shape[0], N = weight.shape[0]
+    cdef Py_ssize_t K = x.shape[1] * x.shape[2] * x.shape[3]
+    if x.descr.type_num == cnp.NPY_FLOAT32:
+        convolve(
+            <float*> x.data, <float*> weight.data, <float*> bias.data, <float*> y.data,
+            M, N, K, num_threads,
+        )
+    else:
+        convolve(
+            <double*> x.data, <double*> weight.data, <double*> bias.data, <double*> y.data,
+            M, N, K, num_threads,
+        )
+
+
+def whole_backward_input(
+    cnp.ndarray dout, cnp.ndarray weight, cnp.ndarray dx, tuple stride, tuple padding,
+    tuple dilation, int groups, int num_threads,
+):
+    """dx[n] = sum over oc of dout[n, oc]*weight[oc]."""
+    cdef Py_ssize_t M = dx.shape[0], N = dx.shape[1] * dx.shape[2] * dx.shape[3]
+    cdef Py_ssize_t K = dout.shape[1]
+    if dout.descr.type_num == cnp.NPY_FLOAT32:
+        forward(
+            <float*> dout.data, <float*> weight.data, <const float*> NULL, <float*> dx.data,
+            M, N, K, num_threads,
+        )
+    else:
+        forward(
+            <double*> dout.data, <double*> weight.data, <const double*> NULL, <double*> dx.data,
+            M, N, K, num_threads,
+        )
+
+
+def whole_backward_weight(
+    cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dw, cnp.ndarray db, tuple stride, tuple padding,
+    tuple dilation, int groups, int num_threads,
+):
+    """dw[oc] = sum over n of dout[n, oc]*x[n], and db = the sum of dout over the batch."""
+    cdef Py_ssize_t M = dout.shape[1], N = x.shape[1] * x.shape[2] * x.shape[3]
+    cdef Py_ssize_t K = x.shape[0]
+    if x.descr.type_num == cnp.NPY_FLOAT32:
+        add_rows(<float*> dout.data, <float*> db.data, M, K)
+        backward_weight(
+            <float*> x.data, <float*> dout.data, <float*> dw.data, <float*> NULL,
+            M, N, K, num_threads,
+        )
+    else:
+        add_rows(<double*> dout.data, <double*> db.data, M, K)
+        backward_weight(
+            <double*> x.data, <double*> dout.data, <double*> dw.data, <double*> NULL,
             M, N, K, num_threads,
         )

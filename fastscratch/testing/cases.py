@@ -74,6 +74,9 @@ CONV_CASES = {
     "wide_chunks": "n1c13h3w32:oc20k5p2",
     "chunks_of_images": "n32c33h1w2:oc34k3p1",
     "patches": "n2c3h16w24:oc70k8s8",
+    "whole_image": "n7c5h3w4:oc9k3x4",
+    "whole_image_single": "n1c18h2w2:oc1k2",
+    "whole_image_strided": "n5c3h4w4:oc6k4s2",
     "shrinking": "n3c5h7w8:oc64k5",
     "shrinking_to_one": "n18c4h5w4:oc40k5x4",
     "shrinking_groups": "n2c26h6w9:oc150k5x3s1x2p0x1d1x2g2floor",
@@ -259,6 +262,8 @@ DENSE_CASES = {
     "many_steps": "n19i530:o21",
     "parts_of_rows": "n101i256:o5",
     "copied_rows": "n29i45:o401",
+    "one_feature_copied": "n9i1:o401",
+    "one_feature_many": "n401i1:o9",
 } | {f"tile_{n}_{o}": f"n{n}i11:o{o}" for n, o in _TILES}  # fmt: skip
 """Cases of the dense products."""
 

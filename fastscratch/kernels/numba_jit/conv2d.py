@@ -20,6 +20,7 @@ from fastscratch.kernels.numba_jit import (
     pointwise_weight,
 )
 from fastscratch.kernels.numba_jit.compile import movers, run_both, usable_workers
+from fastscratch.kernels.numba_jit.dense import no_bias
 from fastscratch.kernels.numba_jit.phases import (
     Correlation,
     backward_correlation,
@@ -168,12 +169,6 @@ def run(
             both, correlate.pack, (weight, packed, plan.packing),
             correlate.correlate, (source, packed, bias, out, *pieces, plan.computing),
         )  # fmt: skip
-
-
-@lru_cache(maxsize=64)
-def no_bias(channels: int, dtype: np.dtype[np.floating]) -> Array:
-    """So many zeros, which are only read."""
-    return np.zeros(channels, dtype)
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastscratch.kernels.numba_jit import correlate_weight, winograd, winograd_weight
 from fastscratch.kernels.numba_jit.compile import movers, usable_workers
-from fastscratch.kernels.numba_jit.conv2d import no_bias
+from fastscratch.kernels.numba_jit.dense import no_bias
 from fastscratch.kernels.numba_jit.scratch import Scratch
 from fastscratch.types import Array, Padding, Pair
 

@@ -127,6 +127,8 @@ def matmul(
     """
     M, N = out.shape
     dtype = out.dtype
+    # A single row, or a single step of k, lies in either way; the steps between rows tell which.
+    side_by_side = (side_by_side and M > 1) or K == 1
     workers = usable_workers(num_threads, M * N * K)
     plan = _plan(M, K, N, side_by_side, b_transposed, bias is not None, dtype, workers)
     with Scratch(dtype, *plan.sizes) as (packed, copy, edge, start, _):
