@@ -26,13 +26,13 @@ TILE_INLINE void X(step_lanes)(const int stride, ptrdiff_t shift, ptrdiff_t widt
         lanes[1] = X(lanes_inside)(shift + LANES, width < end ? width : end);
 }
 
-/* Those columns; of rows that are short twice, all are in the first vector. */
+/* Those columns, and zeros; of rows that are short twice, all are in the first vector. */
 TILE_INLINE X(vec) X(load_steps)(const int stride, const int is_short, const REAL *p, const X(some) *lanes)
 {
     const X(vec) low = X(load_some)(p, lanes[0]);
     if (stride == 1)
         return low;
-    const X(vec) high = is_short == 2 ? low : X(load_some)(p + LANES, lanes[1]);
+    const X(vec) high = is_short == 2 ? (X(vec)){0} : X(load_some)(p + LANES, lanes[1]);
     return SHUFFLE(X(mask), low, high, ALL_LANES(EVERY_SECOND, 0, 0));
 }
 

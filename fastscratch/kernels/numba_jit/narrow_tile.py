@@ -90,7 +90,7 @@ def _seen(emitter: Emitter, step: int, shift: Any, width: Any, cols: Any) -> lis
 
 
 def _load(emitter: Emitter, step: int, row: Any, lanes: list[Any]) -> Any:
-    """Those elements, side by side."""
+    """Those elements, side by side, and zeros."""
     vectors = [
         emitter.load_some(
             emitter.builder.gep(row, [_INT(i * emitter.lanes)]), emitter.mask(some)
@@ -99,9 +99,10 @@ def _load(emitter: Emitter, step: int, row: Any, lanes: list[Any]) -> Any:
     ]  # fmt: skip
     if STRIDES[step] == 1:
         return vectors[0]
-    every_second = [2 * i % (2 * emitter.lanes) for i in range(emitter.lanes)]
+    first, second = (*vectors, emitter.zero)[:2]
+    every_second = [2 * i for i in range(emitter.lanes)]
     order = ir.Constant(ir.VectorType(ir.IntType(32), emitter.lanes), every_second)
-    return emitter.builder.shuffle_vector(vectors[0], vectors[-1], order)
+    return emitter.builder.shuffle_vector(first, second, order)
 
 
 def make_narrow_tiles(vector_bytes: int, fused: bool) -> tuple[Any, Any]:
