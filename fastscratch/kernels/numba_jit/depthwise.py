@@ -420,8 +420,10 @@ def _correlate_narrow_planes(
     e: Extents,
 ) -> None:  # fmt: skip
     """The same for planes that are read where they lie."""
-    # Rows with room for a vector before the plane's end, beyond which another is written later.
+    # Rows with room for a vector before the plane's end. Beyond it another is written later, but
+    # for the last one, and what the last row writes on must be in it.
     room = e.DH - (lanes(source) + e.DW - 1) // e.DW + 1
+    followed = end_plane * e.targets - 1 if lanes(source) <= (e.DH + 1) * e.DW else 0
     for plane in range(first_plane, end_plane):
         for f in range(e.targets):
             target = plane % e.groups * e.targets + f
@@ -429,7 +431,7 @@ def _correlate_narrow_planes(
                 e.narrow, e.taps, e.dilation_w, packed, target * e.taps, get(bias, target),
                 source, plane * e.SH * e.SW, e.SH, e.SW, -e.first_h, -e.first_w,
                 out, (plane * e.targets + f) * e.DH * e.DW, e.DH, e.DW,
-                e.DH if plane * e.targets + f < end_plane * e.targets - 1 else room,
+                e.DH if plane * e.targets + f < followed else room,
             )  # fmt: skip
 
 

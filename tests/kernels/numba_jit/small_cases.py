@@ -15,6 +15,8 @@ CONVOLUTIONS = [
     ((1, 6, 4, 5), 6, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 6, (4, 5)),
     ((1, 16, 4, 3), 16, (2, 2), (2, 2), (0, 1, 0, 1), (1, 1), 16, (2, 2)),
     ((1, 2, 3, 3), 8, (2, 2), (1, 1), (3, 3, 3, 3), (1, 1), 1, (8, 8)),
+    ((1, 5, 4, 1), 5, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 5, (4, 1)),
+    ((2, 3, 8, 7), 3, (3, 3), (2, 2), (1, 1, 1, 1), (1, 1), 3, (4, 4)),
 ]
 # x, OC, padding, outputs
 TRANSFORMED = [
@@ -47,9 +49,15 @@ def compare(op, modules, inputs, outputs, arguments):
     """Run a kernel and the reference, outputs full of garbage, and compare every bit."""
     results = []
     for module in modules:
-        arrays = [np.full_like(output, 77) for output in outputs]
+        memory = [np.full(output.size + 64, 77, output.dtype) for output in outputs]
+        arrays = [
+            whole[: output.size].reshape(output.shape)
+            for whole, output in zip(memory, outputs, strict=True)
+        ]
         getattr(module, op)(*inputs, *arrays, *arguments)
         results.append(arrays)
+        for whole, output in zip(memory, outputs, strict=True):
+            assert (whole[output.size :] == 77).all(), f"{op} writes on behind its output"
     for out, ref in zip(*results, strict=True):
         np.testing.assert_array_equal(out, ref, err_msg=f"{op} {arguments}")
 
