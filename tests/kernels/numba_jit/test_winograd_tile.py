@@ -199,5 +199,7 @@ def test_neighbours_share_their_first_transform():
     (code,) = run.inspect_llvm().values()
     vector = r"<4 x float>"
     assert not re.search(rf"fmul.*{vector}", code)
-    # Two columns before the first block; two and four rows in each.
-    assert len(re.findall(rf"f(?:add|sub) .*{vector}", code)) == 4 * (2 + 2 + 4)
+    # Two columns before the first block; two and four rows in each, which LLVM unrolls for some
+    # processors.
+    sums = len(re.findall(rf"f(?:add|sub) .*{vector}", code))
+    assert sums in [4 * (2 + blocks * (2 + 4)) for blocks in range(1, 9)]
