@@ -11,12 +11,6 @@
 
 #if HAS_MASKED_LOADS
 
-/* The lanes of `cols` elements of a row that are in a plane where they lie `shift` columns further. */
-TILE_INLINE X(some) X(narrow_lanes)(ptrdiff_t shift, ptrdiff_t width, ptrdiff_t cols)
-{
-    return X(lanes_inside)(shift, width < cols + shift ? width : cols + shift);
-}
-
 /* Every stride-th column from `shift` on of a row that lies in a plane: which lanes of two vectors. */
 TILE_INLINE void X(step_lanes)(const int stride, ptrdiff_t shift, ptrdiff_t width, ptrdiff_t cols, X(some) *lanes)
 {

@@ -143,10 +143,10 @@ def gauss_prefers(p: Problem) -> bool:
     Of 3x3 windows it is where there is a fifth fewer than F(2x2) has. At the points their weights
     are three times as many: they must fit the cache, and be met by many tiles. How much is gained
     depends on how fast memory is, beside the arithmetic. With vectors of 64 bytes and memory of
-    40 GB/s 1.2 times in the mean of 190 random shapes, the weights' gradient 1.15 times (0.95 to
-    1.36). With memory of 5 GB/s and vectors of 16, 32 and 64 bytes it was 1.2, 1.1 and 1.1 times
-    (0.95 to 1.3), the weights' gradient 1.2, 1.0 and 0.9 times (0.75 to 1.6); there with 192
-    channels 0.4 to 1.1 times, with 64 tiles 0.7 to 1.1 times.
+    40 GB/s 1.2 times in the mean of 50 random shapes, the weights' gradient 1.15 times (0.95 to
+    1.36; one thread). With memory of 5 GB/s and vectors of 16, 32 and 64 bytes it was 1.2, 1.1 and
+    1.1 times (0.95 to 1.3), the weights' gradient 1.2, 1.0 and 0.9 times (0.75 to 1.6); there with
+    192 channels 0.4 to 1.1 times, with 64 tiles 0.7 to 1.1 times.
     """
     if not gauss_supports(p):
         return False

@@ -53,6 +53,8 @@ LAYERS = (
     "n4c256h56w56:oc64k1",
     "n4c256h28w28:oc512k1s2floor",
     "n2c256h14w14:oc1024k1",
+    "n2c480h14w14:oc240k1g4",
+    "n4c64h9w9:oc64k5g2",
     "n8c192h28w28:oc192k3s2p1g192floor",
     "n32c320h7w7:oc320k3p1g320",
     "n8c240h14w14:oc240k5p2g240",

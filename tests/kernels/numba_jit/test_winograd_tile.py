@@ -203,3 +203,4 @@ def test_neighbours_share_their_first_transform():
     # processors.
     sums = len(re.findall(rf"f(?:add|sub) .*{vector}", code))
     assert sums in [4 * (2 + blocks * (2 + 4)) for blocks in range(1, 9)]
+    assert re.search(rf"phi {vector}", code), "no column is carried from a block to the next"
