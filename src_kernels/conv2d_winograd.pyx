@@ -42,41 +42,70 @@ from fastscratch.kernels.cython_ext.scratch import Scratch
 cnp.import_array()
 
 
+cdef int threads_of_groups(Py_ssize_t groups, int num_threads) noexcept nogil:
+    """How many groups are computed at a time: one by all threads, or one by each of them.
+
+    The latter waits for nobody between groups (32 of 16 channels: 1.2 to 1.5 times as fast).
+    """
+    return num_threads if groups % num_threads == 0 or groups >= 4 * num_threads else 1
+
+
 cdef void run_correlation(Correlation* p, real* out, int num_threads):
-    """Round by round, transform the weights, then do the jobs."""
-    plan_correlation(p, sizeof(real), num_threads)
-    cdef Py_ssize_t jobs = p.tiles.row_blocks * p.tiles.col_blocks * p.shares, job, first
-    cdef Py_ssize_t panels, shared = p.kernels_size + 2 * p.bias_size + 2 * p.table_size, turn
-    cdef int workers = <int> max(1, min(num_threads, max(jobs, p.round_panels)))
-    memory = Scratch(shared + workers * p.workspace_size)
+    """Group by group; each has the same plan."""
+    cdef int at_once = threads_of_groups(p.G, num_threads)
+    plan_correlation(p, sizeof(real), num_threads // at_once)
+    cdef Py_ssize_t jobs = p.tiles.row_blocks * p.tiles.col_blocks * p.shares, g
+    cdef int workers = <int> max(1, min(num_threads // at_once, max(jobs, p.round_panels)))
+    cdef Py_ssize_t size = p.kernels_size + 2 * p.bias_size + 2 * p.table_size
+    size += workers * p.workspace_size
+    memory = Scratch(at_once * size)
     cdef char* data = <char*> <uintptr_t> memory.address
-    p.kernels = data
-    p.padded_bias = data + p.kernels_size
-    p.zeros = data + p.kernels_size + p.bias_size
-    p.tile_offset = <Py_ssize_t*> (data + p.kernels_size + 2 * p.bias_size)
-    p.channel_offset = <Py_ssize_t*> (<char*> p.tile_offset + p.table_size)
-    p.workspace = data + shared
     with nogil:
-        fill_tables(p, out)
-        for turn in range(p.rounds):
-            first = turn * p.round_panels
-            panels = min(p.round_panels, p.panels - first)
-            if workers == 1:
-                for job in range(kernel_jobs(p, panels)):
-                    transform_kernels(p, first, panels, job, 0, out)
-                for job in range(jobs):
-                    correlate(p, first, job, 0, out)
-            else:
-                for job in prange(kernel_jobs(p, panels), schedule="static", num_threads=workers):
-                    transform_kernels(p, first, panels, job, threadid(), out)
-                for job in prange(jobs, schedule="dynamic", num_threads=workers):
-                    correlate(p, first, job, threadid(), out)
-        memset(p.tile_offset, 0, 2 * p.table_size)
+        if at_once == 1:
+            for g in range(p.G):
+                correlate_group(p, g, jobs, data, workers, out)
+        else:
+            for g in prange(p.G, schedule="dynamic", num_threads=at_once):
+                correlate_group(p, g, jobs, data + threadid() * size, workers, out)
+
+
+cdef void correlate_group(
+    const Correlation* every, Py_ssize_t g, Py_ssize_t jobs, char* memory, int workers, real* out
+) noexcept nogil:
+    """Round by round, transform the weights, then do the jobs."""
+    cdef Correlation p = every[0]
+    cdef Py_ssize_t turn, first, panels, job
+    p.source.data = <const real*> p.source.data + g * p.C * p.source.H * p.source.W
+    p.weight = <const real*> p.weight + g * p.OC * p.C * p.tiles.taps * p.tiles.taps
+    if p.bias != NULL:
+        p.bias = <const real*> p.bias + g * p.OC
+    out += g * p.OC * p.tiles.OH * p.tiles.OW
+    p.kernels = memory
+    p.padded_bias = memory + p.kernels_size
+    p.zeros = <char*> p.padded_bias + p.bias_size
+    p.tile_offset = <Py_ssize_t*> (<char*> p.zeros + p.bias_size)
+    p.channel_offset = <Py_ssize_t*> (<char*> p.tile_offset + p.table_size)
+    p.workspace = <char*> p.channel_offset + p.table_size
+    fill_tables(&p, out)
+    for turn in range(p.rounds):
+        first = turn * p.round_panels
+        panels = min(p.round_panels, p.panels - first)
+        if workers == 1:
+            for job in range(kernel_jobs(&p, panels)):
+                transform_kernels(&p, first, panels, job, 0, out)
+            for job in range(jobs):
+                correlate(&p, first, job, 0, out)
+        else:
+            for job in prange(kernel_jobs(&p, panels), schedule="static", num_threads=workers):
+                transform_kernels(&p, first, panels, job, threadid(), out)
+            for job in prange(jobs, schedule="dynamic", num_threads=workers):
+                correlate(&p, first, job, threadid(), out)
+    memset(p.tile_offset, 0, 2 * p.table_size)
 
 
 cdef void correlation(
     int points, cnp.ndarray x, cnp.ndarray weight, const real* bias, cnp.ndarray y, tuple padding,
-    tuple dilation, bint flipped, int num_threads,
+    tuple dilation, int groups, bint flipped, int num_threads,
 ):
     cdef Correlation p
     if y.size == 0:
@@ -86,9 +115,10 @@ cdef void correlation(
     count_tiles(
         &p.tiles, points, overlap + 1, x.shape[0], y.shape[2], y.shape[3], dilation_h, dilation_w
     )
-    p.C, p.OC = x.shape[1], y.shape[1]
+    p.G, p.C, p.OC = groups, x.shape[1] // groups, y.shape[1] // groups
     p.weight, p.bias, p.flipped = weight.data, bias, flipped
-    p.source.data, p.source.C, p.source.H, p.source.W = x.data, p.C, x.shape[2], x.shape[3]
+    p.source.data, p.source.C = x.data, x.shape[1]
+    p.source.H, p.source.W = x.shape[2], x.shape[3]
     p.source.overlap = overlap
     p.source.top, _, p.source.left, _ = padding
     if flipped:
@@ -99,84 +129,103 @@ cdef void correlation(
 
 cdef void gradient(
     int points, Py_ssize_t taps, cnp.ndarray dout, cnp.ndarray x, real* dw, real* db, tuple padding,
-    tuple dilation, int num_threads,
+    tuple dilation, int groups, int num_threads,
 ):
     cdef Gradient p
-    p.C, p.OC = x.shape[1], dout.shape[1]
+    p.G, p.C, p.OC = groups, x.shape[1] // groups, dout.shape[1] // groups
     if x.shape[0] == 0:
-        memset(dw, 0, p.OC * p.C * taps * taps * sizeof(real))
-        memset(db, 0, p.OC * sizeof(real))
+        memset(dw, 0, p.G * p.OC * p.C * taps * taps * sizeof(real))
+        memset(db, 0, p.G * p.OC * sizeof(real))
         return
     count_tiles(
         &p.tiles, points, taps, x.shape[0], dout.shape[2], dout.shape[3], dilation[0], dilation[1]
     )
-    p.x.data, p.x.C, p.x.H, p.x.W = x.data, p.C, x.shape[2], x.shape[3]
+    p.x.data, p.x.C, p.x.H, p.x.W = x.data, x.shape[1], x.shape[2], x.shape[3]
     p.x.top, _, p.x.left, _ = padding
-    p.dout.data, p.dout.C = dout.data, p.OC
+    p.dout.data, p.dout.C = dout.data, dout.shape[1]
     p.dout.H, p.dout.W = p.tiles.OH, p.tiles.OW
     p.dout.top = p.dout.left = 0
     plan_gradient(&p, sizeof(real))
-    cdef Py_ssize_t outputs = p.channel_blocks * p.groups, jobs = outputs * p.parts, job
-    cdef int workers = <int> max(1, min(num_threads, jobs))
-    cdef Py_ssize_t sums = (jobs if p.parts > 1 else workers) * p.sums_size
-    memory = Scratch(sums + p.zeros_size + 2 * p.table_size + workers * p.workspace_size)
+    cdef int at_once = threads_of_groups(p.G, num_threads)
+    cdef Py_ssize_t jobs = p.channel_blocks * p.groups * p.parts, g
+    cdef int workers = <int> max(1, min(num_threads // at_once, jobs))
+    cdef Py_ssize_t size = (jobs if p.parts > 1 else workers) * p.sums_size
+    size += p.zeros_size + 2 * p.table_size + workers * p.workspace_size
+    memory = Scratch(at_once * size)
     cdef char* data = <char*> <uintptr_t> memory.address
-    p.sums = data
-    p.zeros = data + sums
-    p.channel_offset = <Py_ssize_t*> (data + sums + p.zeros_size)
+    with nogil:
+        if at_once == 1:
+            for g in range(p.G):
+                gradient_of_group(&p, g, jobs, data, workers, dw, db)
+        else:
+            for g in prange(p.G, schedule="dynamic", num_threads=at_once):
+                gradient_of_group(&p, g, jobs, data + threadid() * size, workers, dw, db)
+
+
+cdef void gradient_of_group(
+    const Gradient* every, Py_ssize_t g, Py_ssize_t jobs, char* memory, int workers, real* dw,
+    real* db,
+) noexcept nogil:
+    """Sum up the parts, then add them up."""
+    cdef Gradient p = every[0]
+    cdef Py_ssize_t ends = jobs // p.parts * p.group if p.parts > 1 else 0, job
+    p.x.data = <const real*> p.x.data + g * p.C * p.x.H * p.x.W
+    p.dout.data = <const real*> p.dout.data + g * p.OC * p.dout.H * p.dout.W
+    dw += g * p.OC * p.C * p.tiles.taps * p.tiles.taps
+    db += g * p.OC
+    p.sums = memory
+    p.zeros = memory + (jobs if p.parts > 1 else workers) * p.sums_size
+    p.channel_offset = <Py_ssize_t*> (<char*> p.zeros + p.zeros_size)
     p.tile_offset = <Py_ssize_t*> (<char*> p.channel_offset + p.table_size)
     p.workspace = <char*> p.tile_offset + p.table_size
-    with nogil:
-        fill_gradient_tables(&p)
-        if workers == 1:
-            for job in range(jobs):
-                accumulate(&p, job, 0, dw, db)
-            if p.parts > 1:
-                for job in range(outputs * p.group):
-                    finish(&p, job // p.group * p.parts, job % p.group, 0, dw, db)
-        else:
-            for job in prange(jobs, schedule="dynamic", num_threads=workers):
-                accumulate(&p, job, threadid(), dw, db)
-            if p.parts > 1:
-                for job in prange(outputs * p.group, schedule="static", num_threads=workers):
-                    finish(&p, job // p.group * p.parts, job % p.group, threadid(), dw, db)
-        memset(p.channel_offset, 0, 2 * p.table_size)
+    fill_gradient_tables(&p)
+    if workers == 1:
+        for job in range(jobs):
+            accumulate(&p, job, 0, dw, db)
+        for job in range(ends):
+            finish(&p, job // p.group * p.parts, job % p.group, 0, dw, db)
+    else:
+        for job in prange(jobs, schedule="dynamic", num_threads=workers):
+            accumulate(&p, job, threadid(), dw, db)
+        for job in prange(ends, schedule="static", num_threads=workers):
+            finish(&p, job // p.group * p.parts, job % p.group, threadid(), dw, db)
+    memset(p.channel_offset, 0, 2 * p.table_size)
 
 
 cdef void forward(
     int points, cnp.ndarray x, cnp.ndarray weight, cnp.ndarray bias, cnp.ndarray y, tuple padding,
-    tuple dilation, int num_threads,
+    tuple dilation, int groups, int num_threads,
 ):
     if x.descr.type_num == cnp.NPY_FLOAT32:
-        correlation(points, x, weight, <const float*> bias.data, y, padding, dilation, False,
-                    num_threads)
+        correlation(points, x, weight, <const float*> bias.data, y, padding, dilation, groups,
+                    False, num_threads)
     else:
-        correlation(points, x, weight, <const double*> bias.data, y, padding, dilation, False,
-                    num_threads)
+        correlation(points, x, weight, <const double*> bias.data, y, padding, dilation, groups,
+                    False, num_threads)
 
 
 cdef void backward_input(
     int points, cnp.ndarray dout, cnp.ndarray weight, cnp.ndarray dx, tuple padding,
-    tuple dilation, int num_threads,
+    tuple dilation, int groups, int num_threads,
 ):
     if dx.descr.type_num == cnp.NPY_FLOAT32:
-        correlation(points, dout, weight, <const float*> NULL, dx, padding, dilation, True,
-                    num_threads)
+        correlation(points, dout, weight, <const float*> NULL, dx, padding, dilation, groups,
+                    True, num_threads)
     else:
-        correlation(points, dout, weight, <const double*> NULL, dx, padding, dilation, True,
-                    num_threads)
+        correlation(points, dout, weight, <const double*> NULL, dx, padding, dilation, groups,
+                    True, num_threads)
 
 
 cdef void backward_weight(
     int points, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dw, cnp.ndarray db, tuple padding,
-    tuple dilation, int num_threads,
+    tuple dilation, int groups, int num_threads,
 ):
     if x.descr.type_num == cnp.NPY_FLOAT32:
         gradient(points, dw.shape[2], dout, x, <float*> dw.data, <float*> db.data, padding,
-                 dilation, num_threads)
+                 dilation, groups, num_threads)
     else:
         gradient(points, dw.shape[2], dout, x, <double*> dw.data, <double*> db.data, padding,
-                 dilation, num_threads)
+                 dilation, groups, num_threads)
 
 
 def winograd2_forward(
@@ -184,7 +233,7 @@ def winograd2_forward(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """y = bias + A^T [sum over c of (G weight G^T) * (B^T x B)] A, for each 2x2 tile of y."""
-    forward(F2, x, weight, bias, y, padding, dilation, num_threads)
+    forward(F2, x, weight, bias, y, padding, dilation, groups, num_threads)
 
 
 def winograd2_backward_input(
@@ -192,7 +241,7 @@ def winograd2_backward_input(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dx = A^T [sum over oc of (G flipped weight G^T) * (B^T dout B)] A, for each 2x2 tile."""
-    backward_input(F2, dout, weight, dx, padding, dilation, num_threads)
+    backward_input(F2, dout, weight, dx, padding, dilation, groups, num_threads)
 
 
 def winograd2_backward_weight(
@@ -200,7 +249,7 @@ def winograd2_backward_weight(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dw = G^T [sum over 2x2 tiles of dout of (A dout A^T) * (B^T x B)] G; db too."""
-    backward_weight(F2, dout, x, dw, db, padding, dilation, num_threads)
+    backward_weight(F2, dout, x, dw, db, padding, dilation, groups, num_threads)
 
 
 def winograd4_forward(
@@ -208,7 +257,7 @@ def winograd4_forward(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """y = bias + A^T [sum over c of (G weight G^T) * (B^T x B)] A, for each 4x4 tile of y."""
-    forward(F4, x, weight, bias, y, padding, dilation, num_threads)
+    forward(F4, x, weight, bias, y, padding, dilation, groups, num_threads)
 
 
 def winograd4_backward_input(
@@ -216,7 +265,7 @@ def winograd4_backward_input(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dx = A^T [sum over oc of (G flipped weight G^T) * (B^T dout B)] A, for each 4x4 tile."""
-    backward_input(F4, dout, weight, dx, padding, dilation, num_threads)
+    backward_input(F4, dout, weight, dx, padding, dilation, groups, num_threads)
 
 
 def winograd4_backward_weight(
@@ -224,7 +273,7 @@ def winograd4_backward_weight(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dw = G^T [sum over 4x4 tiles of dout of (A dout A^T) * (B^T x B)] G; db too."""
-    backward_weight(F4, dout, x, dw, db, padding, dilation, num_threads)
+    backward_weight(F4, dout, x, dw, db, padding, dilation, groups, num_threads)
 
 
 def gauss_forward(
@@ -232,7 +281,7 @@ def gauss_forward(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """y = bias + A^T [sum over c of (G weight G^T) * (B^T x B)] A, for each tile of y."""
-    forward(GAUSS, x, weight, bias, y, padding, dilation, num_threads)
+    forward(GAUSS, x, weight, bias, y, padding, dilation, groups, num_threads)
 
 
 def gauss_backward_input(
@@ -240,7 +289,7 @@ def gauss_backward_input(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dx = A^T [sum over oc of (G flipped weight G^T) * (B^T dout B)] A, for each tile."""
-    backward_input(GAUSS, dout, weight, dx, padding, dilation, num_threads)
+    backward_input(GAUSS, dout, weight, dx, padding, dilation, groups, num_threads)
 
 
 def gauss_backward_weight(
@@ -248,4 +297,4 @@ def gauss_backward_weight(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dw = G^T [sum over tiles of dout of (A dout A^T) * (B^T x B)] G; db too."""
-    backward_weight(GAUSS, dout, x, dw, db, padding, dilation, num_threads)
+    backward_weight(GAUSS, dout, x, dw, db, padding, dilation, groups, num_threads)

@@ -14,7 +14,9 @@ cdef enum:
     WIDE_WINDOWS = 8192  # elements of x in a job of vectors of pixels: whole planes that fit L1
     ROW_PIXELS = 512  # of a row in a job, at most
     ENOUGH_JOBS = 16  # to share them out evenly among a few threads
+    FEWEST_JOBS = 8
     JOBS_PER_THREAD = 4
+    LEAST_PANELS = 3  # of a job that fetches columns
     PANELS_TOGETHER = 16  # that are packed at once, where they lie side by side
     LARGEST_COPY = 4 << 20
     LARGEST_RESULT = 4 << 20
@@ -138,11 +140,7 @@ cdef inline void plan_correlation(
     p.rows = ceil_div(p.OH, p.row_blocks)
     p.images = 1
     if p.row_blocks == 1 and p.col_blocks == 1:
-        jobs = p.N * p.G * p.together
-        if p.way == COLUMNS and p.direct:
-            jobs *= max(1, p.panels // ENOUGH_JOBS)  # which shares of the panels make
-        p.images = max(1, min(block // (p.OH * p.OW), jobs // ENOUGH_JOBS, p.most_images))
-        p.images = ceil_div(p.N, ceil_div(p.N, p.images))
+        p.images = images_of_job(p, block, num_threads)
     plan_copy(p, itemsize)
     # A large dilation can make the copy large: take fewer rows, then fewer channels.
     while p.copy_plane * p.chunk * itemsize > LARGEST_COPY and (p.rows > 1 or p.chunk > 1):
@@ -213,6 +211,36 @@ cdef inline void plan_correlation(
     if p.way == COLUMNS and p.weight.out == 1:
         p.packed_at_once = max(1, min(PANELS_TOGETHER, p.panels // JOBS_PER_THREAD))
     p.workspace_size = p.copy_size + p.columns_size + p.result_size + p.pixel_size
+
+
+cdef inline Py_ssize_t images_of_job(
+    const Correlation* p, Py_ssize_t block, int num_threads
+) noexcept nogil:
+    """How many small images a job takes: about a block of pixels, but leaving jobs for all threads.
+
+    Columns are computed in whole vectors: the number is the one that wastes the least (1.05 to 1.25
+    times as fast on 7x7). Where blocks are fewer than jobs shall be, each is fetched for several
+    shares of the panels.
+    """
+    cdef Py_ssize_t jobs = p.N * p.G * p.together, images, blocks, vectors, pixels = p.OH * p.OW
+    cdef Py_ssize_t shares = p.panels // LEAST_PANELS if p.direct else p.OC // CHANNELS_PER_COPY
+    cdef Py_ssize_t cost, least = 0, best = 1
+    cdef Py_ssize_t most = max(1, min(block // pixels, p.N, p.most_images))
+    if p.way != COLUMNS:
+        images = max(1, min(most, jobs // ENOUGH_JOBS))
+        return ceil_div(p.N, ceil_div(p.N, images))
+    for images in range(1, most + 1):
+        blocks = ceil_div(p.N, images) * p.G * p.together
+        if images > 1 and blocks * max(1, shares) < FEWEST_JOBS:
+            break
+        vectors = p.N // images * ceil_div(2 * images * pixels, p.step)
+        vectors += ceil_div(2 * (p.N % images * pixels), p.step)
+        # Fetching a column takes as long as half a panel's sums.
+        cost = vectors * (2 * p.panels + (ceil_div(FEWEST_JOBS, blocks) if num_threads > 1 else 1))
+        if images == 1 or cost < least:
+            least = cost
+            best = images
+    return best
 
 
 cdef inline void plan_tile(Correlation* p, Py_ssize_t lanes) noexcept nogil:

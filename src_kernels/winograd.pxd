@@ -147,7 +147,8 @@ cdef inline Block block_of(const Tiles* p, Py_ssize_t index) noexcept nogil:
 
 
 cdef struct Source:
-    # What is transformed: images (N, C, H, W) whose row 0 is row `top` of the tiles' own rows.
+    # What is transformed: of images (N, C, H, W) a group of channels, at `data`. Row 0 of an image
+    # is row `top` of the tiles' own rows.
     const void* data
     Py_ssize_t C, H, W, top, left
     Py_ssize_t overlap  # columns that neighbouring tiles of a phase share: 0 for gradients

@@ -39,8 +39,8 @@ cdef enum:
 
 
 cdef struct Correlation:
-    # the problem
-    Py_ssize_t C, OC
+    # the problem: one group of channels after the other
+    Py_ssize_t G, C, OC
     bint flipped  # weights (C, OC, taps, taps), each turned around, not (OC, C, taps, taps)
     const void* weight
     const void* bias  # (OC,), or NULL
@@ -258,7 +258,7 @@ cdef inline void store_tiles(
                 products += block.cols * p.product_tile
         row = first * t.m
         rows = min(end * t.m, rows) - row
-        target = out + (n * p.OC + oc) * plane + (row * t.dilation_h + phase) * t.OW + col
+        target = out + (n * p.G * p.OC + oc) * plane + (row * t.dilation_h + phase) * t.OW + col
         if cols == t.dilation_h * t.OW:  # rows that lie together are one stretch
             transpose(target, plane, result, p.panel, rows * cols, width)
         else:

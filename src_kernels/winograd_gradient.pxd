@@ -29,8 +29,8 @@ cdef enum:
 
 
 cdef struct Gradient:
-    # the problem
-    Py_ssize_t C, OC
+    # the problem: one group of channels after the other
+    Py_ssize_t G, C, OC
     Tiles tiles
     Source x, dout
     # the plan: a pure function of the problem

@@ -61,18 +61,21 @@ _MOST_DILATION = 8
 
 
 def winograd_supports(p: Problem) -> bool:
-    """Windows of 3x3 with stride 1 over all channels, dilated by no more than 8."""
+    """Windows of 3x3 with stride 1, dilated by no more than 8, over several channels."""
     return gauss_supports(p) and p.kernel_size == (3, 3)
 
 
 def gauss_supports(p: Problem) -> TypeGuard[WindowProblem]:
-    """Square windows of 3x3 to 5x5 with stride 1 over all channels, dilated by no more than 8."""
+    """Square windows of 3x3 to 5x5 with stride 1, dilated by no more than 8.
+
+    A group of a single channel has nothing to sum at the points.
+    """
     return (
         isinstance(p, WindowProblem)
         and p.kernel_size in ((3, 3), (4, 4), (5, 5))
         and p.stride == (1, 1)
         and max(p.dilation) <= _MOST_DILATION
-        and p.groups == 1
+        and (p.groups == 1 or p.groups < p.C)
     )
 
 
@@ -112,17 +115,18 @@ def winograd2_prefers(p: Problem) -> bool:
     if not isinstance(p, WindowProblem):
         return False
     OH, OW = p.outputs
-    tiles = _tiles(p, 2)
+    tiles, (channels, filters) = _tiles(p, 2), _channels(p)
     if max(p.dilation) > 1:
-        return min(p.C, p.OC) >= 24 and 16 * tiles <= 0.625 * 9 * p.N * OH * OW
+        return min(channels, filters) >= 24 and 16 * tiles <= 0.625 * 9 * p.N * OH * OW
     if tiles < 2 or 16 * tiles > 0.8 * 9 * p.N * math.prod(_made(p)):
         return False
     if p.op.endswith("backward_weight"):
-        channels, filters = p.C, p.OC
         if filters >= 8:
             return channels >= 16
         return filters >= 3 and OW <= 16 and channels >= (8 if OW <= 8 else 16)
-    summed, made = (p.OC, p.C) if p.op.endswith("backward_input") else (p.C, p.OC)
+    summed, made = channels, filters
+    if p.op.endswith("backward_input"):
+        summed, made = made, summed
     if OW <= 8:
         return summed >= 16 and made >= (3 if OW <= 4 else 8)
     two_vectors = 2 * _VECTOR_BYTES // DTYPES[p.dtype].itemsize
@@ -150,7 +154,7 @@ def gauss_prefers(p: Problem) -> bool:
     """
     if not gauss_supports(p):
         return False
-    channels = min(p.C, p.OC)
+    channels = min(_channels(p))
     if p.kernel_size != (3, 3):
         taps = p.kernel_size[0]
         products = taps**2 * p.N * min(math.prod(p.outputs), math.prod(_made(p)))
@@ -158,7 +162,7 @@ def gauss_prefers(p: Problem) -> bool:
         saved = products / (46 * max(tiles, 1))
         least = (16 if saved >= 2.5 else 24) if _VECTOR_BYTES == 64 else (8 if saved >= 2.5 else 16)
         return tiles >= 16 and saved >= 1.6 and channels >= least
-    if channels < 16 or p.C * p.OC > 128 * 128:
+    if channels < 16 or math.prod(_channels(p)) > 128 * 128:
         return False
     return (
         winograd2_prefers(p)
@@ -172,9 +176,14 @@ def winograd4_prefers(p: Problem) -> bool:
 
     Below 32 tiles their transform takes longer than is saved (0.5 to 1.1 times as fast as F(2x2)).
     """
-    if not isinstance(p, WindowProblem) or min(p.C, p.OC) < 16:
+    if not isinstance(p, WindowProblem) or min(_channels(p)) < 16:
         return False
     return _tiles(p, 4) >= 32 and 36 * _tiles(p, 4) <= 0.75 * 16 * _tiles(p, 2)
+
+
+def _channels(p: WindowProblem) -> tuple[int, int]:
+    """Channels of the input and of the output that a group has."""
+    return p.C // p.groups, p.OC // p.groups
 
 
 def _made(p: WindowProblem) -> tuple[int, int]:

@@ -16,7 +16,7 @@ def winograd2_forward(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """y[n, oc, oh, ow] = bias[oc] + sum over c, kh, kw of x[n, c, ih, iw]*weight[oc, c, kh, kw]."""
-    _forward("winograd2", x, weight, bias, y, padding, dilation, num_threads)
+    _forward("winograd2", x, weight, bias, y, padding, dilation, groups, num_threads)
 
 
 def winograd2_backward_input(
@@ -24,7 +24,7 @@ def winograd2_backward_input(
     groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """dx[n, c, ih, iw] = sum of dout[n, oc, oh, ow]*weight[oc, c, kh, kw] over its windows."""
-    _backward_input("winograd2", dout, weight, dx, padding, dilation, num_threads)
+    _backward_input("winograd2", dout, weight, dx, padding, dilation, groups, num_threads)
 
 
 def winograd2_backward_weight(
@@ -32,7 +32,7 @@ def winograd2_backward_weight(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """dw[oc, c, kh, kw] = sum over n, oh, ow of dout[n, oc, oh, ow]*x[n, c, ih, iw]; db."""
-    _backward_weight("winograd2", dout, x, dw, db, padding, dilation, num_threads)
+    _backward_weight("winograd2", dout, x, dw, db, padding, dilation, groups, num_threads)
 
 
 def winograd4_forward(
@@ -40,7 +40,7 @@ def winograd4_forward(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """The same from tiles of 4x4 outputs: fewer products still, of which more digits are lost."""
-    _forward("winograd4", x, weight, bias, y, padding, dilation, num_threads)
+    _forward("winograd4", x, weight, bias, y, padding, dilation, groups, num_threads)
 
 
 def winograd4_backward_input(
@@ -48,7 +48,7 @@ def winograd4_backward_input(
     groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """The same, to tiles of 4x4 of dx."""
-    _backward_input("winograd4", dout, weight, dx, padding, dilation, num_threads)
+    _backward_input("winograd4", dout, weight, dx, padding, dilation, groups, num_threads)
 
 
 def winograd4_backward_weight(
@@ -56,7 +56,7 @@ def winograd4_backward_weight(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """The same, from tiles of 4x4 of dout."""
-    _backward_weight("winograd4", dout, x, dw, db, padding, dilation, num_threads)
+    _backward_weight("winograd4", dout, x, dw, db, padding, dilation, groups, num_threads)
 
 
 def gauss_forward(
@@ -64,7 +64,7 @@ def gauss_forward(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """The same from larger tiles, for windows of 3x3 to 5x5: as exact as those of 2x2."""
-    _forward("gauss", x, weight, bias, y, padding, dilation, num_threads)
+    _forward("gauss", x, weight, bias, y, padding, dilation, groups, num_threads)
 
 
 def gauss_backward_input(
@@ -72,7 +72,7 @@ def gauss_backward_input(
     groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """The same, to larger tiles of dx."""
-    _backward_input("gauss", dout, weight, dx, padding, dilation, num_threads)
+    _backward_input("gauss", dout, weight, dx, padding, dilation, groups, num_threads)
 
 
 def gauss_backward_weight(
@@ -80,28 +80,28 @@ def gauss_backward_weight(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """The same, from larger tiles of dout."""
-    _backward_weight("gauss", dout, x, dw, db, padding, dilation, num_threads)
+    _backward_weight("gauss", dout, x, dw, db, padding, dilation, groups, num_threads)
 
 
 def _forward(
     algorithm: str, x: Array, weight: Array, bias: Array, y: Array, padding: Padding,
-    dilation: Pair, num_threads: int,
+    dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     plan = _plan_correlation(
-        algorithm, weight.shape[2], x.shape, y.shape, (-padding[0], -padding[2]), dilation, False,
-        x.dtype,
+        algorithm, weight.shape[2], x.shape, y.shape, (-padding[0], -padding[2]), dilation,
+        groups, False, x.dtype,
     )  # fmt: skip
     _run(algorithm, plan, x, weight, bias, y, num_threads)
 
 
 def _backward_input(
     algorithm: str, dout: Array, weight: Array, dx: Array, padding: Padding,
-    dilation: Pair, num_threads: int,
+    dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     taps = weight.shape[2]
     origin = padding[0] - (taps - 1) * dilation[0], padding[2] - (taps - 1) * dilation[1]
     plan = _plan_correlation(
-        algorithm, taps, dout.shape, dx.shape, origin, dilation, True, dout.dtype
+        algorithm, taps, dout.shape, dx.shape, origin, dilation, groups, True, dout.dtype
     )
     _run(algorithm, plan, dout, weight, no_bias(dx.shape[1], dx.dtype), dx, num_threads)
 
@@ -125,9 +125,11 @@ def _run(
 
 def _backward_weight(
     algorithm: str, dout: Array, x: Array, dw: Array, db: Array, padding: Padding,
-    dilation: Pair, num_threads: int,
+    dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
-    plan = _plan_weight(algorithm, dw.shape[2], dout.shape, x.shape, padding, dilation, x.dtype)
+    plan = _plan_weight(
+        algorithm, dw.shape[2], dout.shape, x.shape, padding, dilation, groups, x.dtype
+    )
     workers = usable_workers(num_threads, plan.work)
     each = (
         plan.turned_size, plan.local_size, plan.sources_size, plan.gradients_size, plan.sums_size,
@@ -145,14 +147,14 @@ def _backward_weight(
 @lru_cache(maxsize=256)
 def _plan_correlation(
     algorithm: str, taps: int, source: tuple[int, ...], out: tuple[int, ...], origin: Pair,
-    dilation: Pair, flipped: bool, dtype: np.dtype[np.floating],
+    dilation: Pair, groups: int, flipped: bool, dtype: np.dtype[np.floating],
 ) -> winograd.Plan:  # fmt: skip
-    return winograd.plan(algorithm, taps, source, out, origin, dilation, flipped, dtype)
+    return winograd.plan(algorithm, taps, source, out, origin, dilation, groups, flipped, dtype)
 
 
 @lru_cache(maxsize=256)
 def _plan_weight(
     algorithm: str, taps: int, dout: tuple[int, ...], x: tuple[int, ...], padding: Padding,
-    dilation: Pair, dtype: np.dtype[np.floating],
+    dilation: Pair, groups: int, dtype: np.dtype[np.floating],
 ) -> winograd_weight.Plan:  # fmt: skip
-    return winograd_weight.plan(algorithm, taps, dout, x, padding, dilation, dtype)
+    return winograd_weight.plan(algorithm, taps, dout, x, padding, dilation, groups, dtype)

@@ -73,10 +73,11 @@ class Extents(NamedTuple):
     """Extents of one round of a problem, all of them ints."""
 
     N: int
+    groups: int
     CI: int
-    """Source channels."""
+    """Source channels of a group."""
     CO: int
-    """Output channels."""
+    """Output channels of a group."""
     SH: int
     SW: int
     """Source image."""
@@ -131,15 +132,15 @@ class Plan(NamedTuple):
 
 def plan(
     algorithm: str, taps: int, source: tuple[int, ...], out: tuple[int, ...], origin: Pair,
-    dilation: Pair, flipped: bool, dtype: np.dtype[np.floating],
+    dilation: Pair, groups: int, flipped: bool, dtype: np.dtype[np.floating],
 ) -> Plan:  # fmt: skip
     """Cut a problem into rounds and tasks and lay out their scratch."""
-    CI, CO = source[1], out[1]
+    CI, CO = source[1] // groups, out[1] // groups
     filtering = FILTERINGS[algorithm, taps]
     m, points, window = filtering.step, filtering.points, taps * taps
     width = 2 * lanes_of(dtype)
     panels = -(-CO // width)
-    work = out[0] * CI * CO * -(-out[2] // m) * -(-out[3] // m) * points
+    work = out[0] * groups * CI * CO * -(-out[2] // m) * -(-out[3] // m) * points
     tile_bytes = points * max(CI, 1) * dtype.itemsize
     most = max(LEAST_COLUMNS // m, BLOCK_BYTES // tile_bytes)
     most = min(MOST_TILES, most, SOURCES_BYTES // tile_bytes)
@@ -148,11 +149,11 @@ def plan(
     source_step = odd_lines(b.tiles * line, dtype.itemsize)
     weight_step = odd_lines(CI * width, dtype.itemsize)
     panel_size = points * weight_step
-    in_round = max(ROUND_BYTES // (panel_size * dtype.itemsize), ROUND_CHANNELS // width)
+    in_round = max(ROUND_BYTES // (groups * panel_size * dtype.itemsize), ROUND_CHANNELS // width)
     rounds = max(-(-panels // in_round), 1)
     in_round = -(-panels // rounds)
     # Half as many tasks as of other kernels: parts have their price.
-    parts = -(-wanted_tasks(work) // (2 * max(b.blocks, 1) * rounds))
+    parts = -(-wanted_tasks(work) // (2 * max(b.blocks, 1) * rounds * groups))
     parts = max(min(parts, in_round * width // PART_CHANNELS), 1)
     bundle = 1
     if points * source_step * dtype.itemsize > POINTS_BYTES:
@@ -163,13 +164,13 @@ def plan(
     return Plan(
         tuple(
             Constants(Extents._make((
-                out[0], CI, CO, *source[2:], *out[2:], *origin, *dilation, int(flipped), window,
-                b.images, b.batches, b.blocks_h, b.blocks_w, parts, bundle,
+                out[0], groups, CI, CO, *source[2:], *out[2:], *origin, *dilation, int(flipped),
+                window, b.images, b.batches, b.blocks_h, b.blocks_w, parts, bundle,
                 line, source_step, weight_step, product_step, first, last - first,
             )))
             for first, last in pairwise(firsts)
         ),
-        work, in_round * panel_size, PACKED_CHANNELS * window * width, local, local,
+        work, groups * in_round * panel_size, PACKED_CHANNELS * window * width, local, local,
         # M: behind the points lies what is added to their products' results, the bias.
         points * source_step, (points + 1) * product_step,
         # Sums: what the tiles of a last, odd row or column have too much lies behind the others.
@@ -194,24 +195,25 @@ def drivers(algorithm: str, taps: int) -> Drivers:
     transform_output = transform_by(kind_of(filtering, "output", added=True))
 
     def pack(worker: int, workers: int, weight: In, packed: Out, turned: Out, e: Extents) -> None:
-        """packed[panel, point, ci, :] = U of two vectors of output channels."""
+        """packed[group, panel, point, ci, :] = U of two vectors of output channels."""
         width = 2 * lanes(weight)
         turned_start = worker * (turned.size // workers)
         ranges = (e.CI + PACKED_CHANNELS - 1) // PACKED_CHANNELS
-        for task in range(worker, e.panels * ranges, workers):
+        for task in range(worker, e.groups * e.panels * ranges, workers):
+            group, of_group = task // (e.panels * ranges), task % (e.panels * ranges)
             # The order in which the weights lie in memory: the other one takes half as long again.
-            panel, part = task // ranges, task % ranges
+            panel, part = of_group // ranges, of_group % ranges
             if e.flipped:
-                panel, part = task % e.panels, task // e.panels
+                panel, part = of_group % e.panels, of_group // e.panels
             ci = part * PACKED_CHANNELS
             depth = min(PACKED_CHANNELS, e.CI - ci)
             first = _turn_taps(
-                weight, ci, depth, (e.first_panel + panel) * width, turned, turned_start, e
+                weight, group, ci, depth, (e.first_panel + panel) * width, turned, turned_start, e
             )
             tap = -width if e.flipped else width
             transform_weight(
                 depth, 2, turned, first, taps * tap, tap, e.window * width,
-                packed, panel * points * e.weight_step + ci * width,
+                packed, (group * e.panels + panel) * points * e.weight_step + ci * width,
                 row_of_points * e.weight_step, e.weight_step, width,
             )  # fmt: skip
 
@@ -257,15 +259,18 @@ def drivers(algorithm: str, taps: int) -> Drivers:
         sums_start = worker * (sums.size // workers)
         width = 2 * lanes(source)
         task = take(queue)
-        while task < e.batches * e.blocks_h * e.blocks_w * e.parts:
-            part = task % e.parts
+        blocks = e.batches * e.blocks_h * e.blocks_w
+        while task < e.groups * blocks * e.parts:
+            part, rest = task % e.parts, task // e.parts
+            group = rest // blocks
             batch, top, left, height, across = find_block(
-                task // e.parts, e.DH, e.DW, e.dilation_h, e.dilation_w, m, e.blocks_h, e.blocks_w
+                rest % blocks, e.DH, e.DW, e.dilation_h, e.dilation_w, m, e.blocks_h, e.blocks_w
             )
             n = batch * e.images
             images = min(e.images, e.N * e.dilation_h - n)
             load_source(
-                source, 0, e.CI * e.SH * e.SW, n, images, e.SH, e.SW, e.CI, e.origin_h, e.origin_w,
+                source, group * e.CI * e.SH * e.SW, e.groups * e.CI * e.SH * e.SW, n, images,
+                e.SH, e.SW, e.CI, e.origin_h, e.origin_w,
                 e.dilation_h, e.dilation_w, top, left, height, across,
                 turned, turned_start, local, local_start,
                 sources, sources_start, e.line, e.source_step,
@@ -279,24 +284,27 @@ def drivers(algorithm: str, taps: int) -> Drivers:
                 for point in range(points):
                     _multiply(
                         images * tiles, sources, sources_start + point * e.source_step,
-                        packed, (first * points + point) * e.weight_step, points * e.weight_step,
+                        packed, ((group * e.panels + first) * points + point) * e.weight_step,
+                        points * e.weight_step,
                         panels, products, products_start + point * e.product_step, e,
                     )  # fmt: skip
                 for panel in range(panels):
                     co = (e.first_panel + first + panel) * width
                     channels = min(width, e.CO - co)
+                    channel = group * e.CO + co
                     start = products_start + panel * width
                     repeat_row(
-                        bias, co, channels, products, start + points * e.product_step,
+                        bias, channel, channels, products, start + points * e.product_step,
                         images * tiles, e.bundle * width,
                     )  # fmt: skip
                     for i in range(images):
                         image, phase = (n + i) // e.dilation_h, (n + i) % e.dilation_h
                         row = top * m * e.dilation_h + phase
+                        plane = image * e.groups * e.CO + channel
                         store(
                             products, start + i * tiles * e.bundle * width,
                             sums, sums_start, height, across,
-                            out, ((image * e.CO + co) * e.DH + row) * e.DW + first_column,
+                            out, (plane * e.DH + row) * e.DW + first_column,
                             min(height * m, phase_outputs(e.DH, e.dilation_h, row)),
                             columns, channels, e,
                         )  # fmt: skip
@@ -308,7 +316,7 @@ def drivers(algorithm: str, taps: int) -> Drivers:
 
 @inner
 def _turn_taps(
-    weight: Array, ci: int, depth: int, co: int, turned: Array, start: int, e: Extents
+    weight: Array, group: int, ci: int, depth: int, co: int, turned: Array, start: int, e: Extents
 ) -> int:
     """turned[i, tap, :] = some weights of a panel; where the first is."""
     width: int = 2 * lanes(weight)
@@ -316,14 +324,14 @@ def _turn_taps(
     if count < width:
         fill_line(turned, start, depth * e.window * width, 0)
     if not e.flipped:
+        first = ((group * e.CO + co) * e.CI + ci) * e.window
         transpose(
-            weight, (co * e.CI + ci) * e.window, e.CI * e.window, count, depth * e.window,
-            turned, start, width,
+            weight, first, e.CI * e.window, count, depth * e.window, turned, start, width
         )  # fmt: skip
         return start
     for i in range(depth):
         transpose(
-            weight, ((ci + i) * e.CO + co) * e.window, e.window, count, e.window,
+            weight, ((group * e.CI + ci + i) * e.CO + co) * e.window, e.window, count, e.window,
             turned, start + i * e.window * width, width,
         )  # fmt: skip
     return start + (e.window - 1) * width

@@ -54,10 +54,11 @@ class Extents(NamedTuple):
     """Extents of one problem, all of them ints."""
 
     N: int
+    groups: int
     C: int
-    """Channels of x."""
+    """Channels of x of a group."""
     OC: int
-    """Output channels."""
+    """Output channels of a group."""
     H: int
     W: int
     OH: int
@@ -106,19 +107,19 @@ class Plan(NamedTuple):
 
 def plan(
     algorithm: str, taps: int, dout: tuple[int, ...], x: tuple[int, ...], padding: Padding,
-    dilation: Pair, dtype: np.dtype[np.floating],
+    dilation: Pair, groups: int, dtype: np.dtype[np.floating],
 ) -> Plan:  # fmt: skip
     """Ranges that fit the cache, and slots for enough tasks."""
-    C, OC = x[1], dout[1]
+    C, OC = x[1] // groups, dout[1] // groups
     filtering = FILTERINGS[algorithm, taps]
     m, points, window = filtering.step, filtering.points, taps * taps
     width = 2 * lanes_of(dtype)
     panels = -(-OC // width)
     b = cut_tiles(dout[0], dout[2], dout[3], dilation, m, TILES[algorithm])
-    work = dout[0] * C * OC * -(-dout[2] // m) * -(-dout[3] // m) * points
+    work = dout[0] * groups * C * OC * -(-dout[2] // m) * -(-dout[3] // m) * points
     ranges, panel_ranges = -(-C // RANGE), min(-(-OC // RANGE), panels)
-    dw_bytes = panels * width * C * window * dtype.itemsize
-    slots = -(-wanted_tasks(work) // (ranges * panel_ranges))
+    dw_bytes = groups * panels * width * C * window * dtype.itemsize
+    slots = -(-wanted_tasks(work) // (groups * ranges * panel_ranges))
     slots = max(min(slots, b.blocks, PARTIAL_BYTES // dw_bytes), 1)
     channels, most_panels = -(-C // ranges), -(-panels // panel_ranges)
     line, gradient_line = slice_line(channels, dtype), slice_line(most_panels * width, dtype)
@@ -126,14 +127,14 @@ def plan(
     gradient_step = odd_lines(b.tiles * gradient_line, dtype.itemsize)
     sums_step = odd_lines(most_panels * channels * width, dtype.itemsize)
     extents = Extents._make((
-        dout[0], C, OC, *x[2:], *dout[2:], -padding[0], -padding[2], *dilation,
+        dout[0], groups, C, OC, *x[2:], *dout[2:], -padding[0], -padding[2], *dilation,
         b.images, b.batches, b.blocks_h, b.blocks_w, ranges, panel_ranges, slots,
         line, gradient_line, source_step, gradient_step, sums_step,
     ))  # fmt: skip
     local = SLICE_BYTES // dtype.itemsize * b.pixels(m, filtering.side)
     return Plan(
-        Constants(extents), Constants(Slots(1, C, OC, window, slots)), work,
-        slots * dw_bytes // dtype.itemsize, slots * panels * width,
+        Constants(extents), Constants(Slots(groups, C, OC, window, slots)), work,
+        slots * dw_bytes // dtype.itemsize, slots * groups * panels * width,
         # D: behind the points lies the sum of a tile's gradient.
         local, local, points * source_step, (points + 1) * gradient_step,
         points * sums_step, most_panels * width,
@@ -154,7 +155,7 @@ def correlate_tiles(algorithm: str, taps: int) -> Driver:
         worker: int, workers: int, queue: Tasks, dout: In, x: In, partial: Out, bias_sums: Out,
         turned: Out, local: Out, sources: Out, gradients: Out, sums: Out, line: Out, e: Extents,
     ) -> None:  # fmt: skip
-        """The sums of each slot of blocks, for each pair of ranges."""
+        """The sums of each slot of blocks, for each group and pair of ranges."""
         width = 2 * lanes(x)
         all_panels = (e.OC + width - 1) // width
         units = e.batches * e.blocks_h * e.blocks_w
@@ -169,16 +170,18 @@ def correlate_tiles(algorithm: str, taps: int) -> Driver:
             # which whole numbers pass, took up to 58 times as long.
             fill_line(gradients, gradients_start, gradients.size // workers, 0)
         task = take(queue)
-        while task < e.slots * e.ranges * e.panel_ranges:
+        while task < e.slots * e.groups * e.ranges * e.panel_ranges:
             panel_range, rest = task % e.panel_ranges, task // e.panel_ranges
-            part, slot = rest % e.ranges, rest // e.ranges
+            part, of_slot = rest % e.ranges, rest // e.ranges
+            group, slot = of_slot % e.groups, of_slot // e.groups
             c_start, c_stop = e.C * part // e.ranges, e.C * (part + 1) // e.ranges
             first_panel = all_panels * panel_range // e.panel_ranges
             panels = all_panels * (panel_range + 1) // e.panel_ranges - first_panel
             channels = c_stop - c_start
             oc_start, oc_stop = first_panel * width, min((first_panel + panels) * width, e.OC)
+            bias_start = of_slot * all_panels * width + oc_start
             if part == 0:
-                fill_line(bias_sums, slot * all_panels * width + oc_start, panels * width, 0)
+                fill_line(bias_sums, bias_start, panels * width, 0)
             first_unit = units * slot // e.slots
             for unit in range(first_unit, units * (slot + 1) // e.slots):
                 batch, top, left, height, across = find_block(
@@ -188,13 +191,15 @@ def correlate_tiles(algorithm: str, taps: int) -> Driver:
                 images = min(e.images, e.N * e.dilation_h - n)
                 count = images * height * across * e.dilation_w
                 load_source(
-                    x, c_start * e.H * e.W, e.C * e.H * e.W, n, images, e.H, e.W, channels,
+                    x, (group * e.C + c_start) * e.H * e.W, e.groups * e.C * e.H * e.W, n, images,
+                    e.H, e.W, channels,
                     e.origin_h, e.origin_w, e.dilation_h, e.dilation_w, top, left,
                     height, across, turned, turned_start, local, local_start,
                     sources, sources_start, e.line, e.source_step,
                 )  # fmt: skip
                 load_gradient(
-                    dout, oc_start * e.OH * e.OW, e.OC * e.OH * e.OW, n, images, e.OH, e.OW,
+                    dout, (group * e.OC + oc_start) * e.OH * e.OW,
+                    e.groups * e.OC * e.OH * e.OW, n, images, e.OH, e.OW,
                     oc_stop - oc_start, 0, 0, e.dilation_h, e.dilation_w, top, left,
                     height, across, turned, turned_start, local, local_start,
                     gradients, gradients_start, e.gradient_line, e.gradient_step,
@@ -209,11 +214,11 @@ def correlate_tiles(algorithm: str, taps: int) -> Driver:
                     _add_bias(
                         gradients, gradients_start + points * e.gradient_step, count,
                         oc_stop - oc_start, line, line_start,
-                        bias_sums, slot * all_panels * width + oc_start, e,
+                        bias_sums, bias_start, e,
                     )  # fmt: skip
             if units == 0:
                 fill_line(sums, sums_start, points * e.sums_step, 0)
-            out = slot * all_panels + first_panel
+            out = of_slot * all_panels + first_panel
             for panel in range(panels):
                 transform_sums(
                     channels, 2, sums, sums_start + panel * channels * width,

@@ -26,8 +26,10 @@ EACH = 16 * 1024 * 1024
 )
 def test_a_worker_takes_bounded_memory(N, C, side, dilation, algorithm, taps, dtype):
     x, dtype, dilations = (N, C, side, side), np.dtype(dtype), (dilation, dilation)
-    forward = winograd.plan(algorithm, taps, x, x, (-dilation, -dilation), dilations, False, dtype)
-    weight = winograd_weight.plan(algorithm, taps, x, x, (dilation,) * 4, dilations, dtype)
+    forward = winograd.plan(
+        algorithm, taps, x, x, (-dilation, -dilation), dilations, 1, False, dtype
+    )
+    weight = winograd_weight.plan(algorithm, taps, x, x, (dilation,) * 4, dilations, 1, dtype)
     own = (
         forward.taps_size + forward.turned_size + forward.local_size + forward.sources_size
         + forward.products_size + forward.sums_size,
@@ -44,7 +46,7 @@ def test_a_worker_takes_bounded_memory(N, C, side, dilation, algorithm, taps, dt
 def test_rounds_cover_every_panel_once():
     x = (2, 512, 7, 7)
     plan = winograd.plan(
-        "winograd4", 3, x, (2, 500, 7, 7), (-1, -1), (1, 1), False, np.dtype(np.float32)
+        "winograd4", 3, x, (2, 500, 7, 7), (-1, -1), (1, 1), 1, False, np.dtype(np.float32)
     )
     rounds = [extents.values[0] for extents in plan.rounds]
     assert len(rounds) > 1
