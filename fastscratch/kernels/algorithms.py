@@ -150,7 +150,8 @@ def gauss_prefers(p: Problem) -> bool:
     40 GB/s 1.2 times in the mean of 50 random shapes, the weights' gradient 1.15 times (0.95 to
     1.36; one thread). With memory of 5 GB/s and vectors of 16, 32 and 64 bytes it was 1.2, 1.1 and
     1.1 times (0.95 to 1.3), the weights' gradient 1.2, 1.0 and 0.9 times (0.75 to 1.6); there with
-    192 channels 0.4 to 1.1 times, with 64 tiles 0.7 to 1.1 times.
+    192 channels 0.4 to 1.1 times, with 64 tiles 0.7 to 1.1 times. Groups of up to 64 channels are
+    small problems that threads share out: 32 tiles of each are enough (1.2 to 1.3 times).
     """
     if not gauss_supports(p):
         return False
@@ -162,13 +163,11 @@ def gauss_prefers(p: Problem) -> bool:
         saved = products / (46 * max(tiles, 1))
         least = (16 if saved >= 2.5 else 24) if _VECTOR_BYTES == 64 else (8 if saved >= 2.5 else 16)
         return tiles >= 16 and saved >= 1.6 and channels >= least
-    if channels < 16 or math.prod(_channels(p)) > 128 * 128:
+    pairs, tiles = math.prod(_channels(p)), _tiles(p, 4)
+    few_weights = p.groups > 1 and tiles >= 32 and pairs <= 64 * 64
+    if channels < 16 or pairs > 128 * 128 or (p.groups if few_weights else 1) * tiles < 128:
         return False
-    return (
-        winograd2_prefers(p)
-        and _tiles(p, 4) >= 128
-        and 46 * _tiles(p, 4) <= 0.8 * 16 * _tiles(p, 2)
-    )
+    return winograd2_prefers(p) and 46 * tiles <= 0.8 * 16 * _tiles(p, 2)
 
 
 def winograd4_prefers(p: Problem) -> bool:
