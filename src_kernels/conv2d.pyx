@@ -31,6 +31,7 @@ from input_columns cimport (
     scatter_columns,
 )
 from phases cimport Phase, phase_of, reaches_all
+from planes_abreast cimport Abreast, correlate_abreast, plan_abreast
 from tile cimport real
 from weight_gradient cimport (
     WeightGradient, accumulate, clear_gradient_tables, finish_panel, fill_gradient_tables,
@@ -80,11 +81,32 @@ cdef bint planes_of(const Problem* w, Planes* p, bint backward, Py_ssize_t items
     return plan_planes(p, backward, itemsize)
 
 
+cdef void run_abreast(
+    Abreast* p, const real* source, const real* bias, real* out, int num_threads
+):
+    """Forward or backward to the input. A job is a block of channels of some images."""
+    cdef Py_ssize_t jobs = p.blocks * p.parts, job
+    cdef int workers = <int> max(1, min(num_threads, jobs))
+    memory = Scratch(workers * p.workspace_size)
+    p.workspace = <char*> <uintptr_t> memory.address
+    with nogil:
+        if workers == 1:
+            for job in range(jobs):
+                correlate_abreast(p, job, 0, source, bias, out)
+        else:
+            for job in prange(jobs, schedule="static", num_threads=workers):
+                correlate_abreast(p, job, threadid(), source, bias, out)
+
+
 cdef void run_planes(
     Planes* p, bint backward, const real* source, const real* weight, const real* bias, real* out,
     int num_threads,
 ):
     """Forward or backward to the input. A job is a plane, or some narrow ones."""
+    cdef Abreast abreast
+    if plan_abreast(&abreast, p, backward, weight):
+        run_abreast(&abreast, source, bias, out, num_threads)
+        return
     cdef Py_ssize_t jobs = p.N * p.G, job
     cdef int workers = <int> max(1, min(num_threads, jobs))
     cdef bint narrow

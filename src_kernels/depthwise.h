@@ -422,6 +422,7 @@ TILE_FUNCTION void X(lane_dots)(ptrdiff_t taps, const REAL *a, ptrdiff_t a_step,
 TILE_FUNCTION REAL X(sum_vector)(const REAL *p) { return X(sum_lanes)(X(load)(p)); }
 
 #include "narrow_planes.h"
+#include "planes_abreast.h"
 
 #undef TWO
 #undef FOUR

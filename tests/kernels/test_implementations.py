@@ -58,6 +58,8 @@ LAYERS = (
     "n8c192h28w28:oc192k3s2p1g192floor",
     "n32c320h7w7:oc320k3p1g320",
     "n8c240h14w14:oc240k5p2g240",
+    "n4c100h7w7:oc100k7p3g100",
+    "n2c72h14w14:oc72k5s2p2g72floor",
     "n4c256h14w14:oc256k3p1g32",
     "n4c384h13w13:oc384k3p1g2",
     "n2c96h27w27:oc256k5p2g2",

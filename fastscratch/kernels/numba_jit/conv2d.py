@@ -17,6 +17,7 @@ from fastscratch.kernels.numba_jit import (
     input_columns,
     input_gradient,
     planes,
+    planes_abreast,
     pointwise_weight,
 )
 from fastscratch.kernels.numba_jit.compile import movers, run_both, usable_workers
@@ -30,7 +31,14 @@ from fastscratch.kernels.numba_jit.scratch import Scratch
 from fastscratch.kernels.numba_jit.tile import PIXEL_ROWS
 from fastscratch.types import Array, Padding, Pair
 
-AnyPlan = columns.Plan | correlate.Plan | correlate_wide.Plan | planes.Plan | depthwise.Plan
+AnyPlan = (
+    columns.Plan
+    | correlate.Plan
+    | correlate_wide.Plan
+    | planes.Plan
+    | planes_abreast.Plan
+    | depthwise.Plan
+)
 """Of forward and backward input."""
 
 
@@ -123,6 +131,10 @@ def run(
     """Forward and backward input: the driver that the plan is made for, with its scratch."""
     dtype = source.dtype
     workers = usable_workers(num_threads, plan.work)
+    if isinstance(plan, planes_abreast.Plan):
+        with Scratch(dtype, workers * plan.local_size) as (local, _):
+            plan.correlate(workers, source, weight, bias, out, local, plan.computing)
+        return
     both = movers(workers, plan.packed_size), workers
     if isinstance(plan, depthwise.Plan):
         with Scratch(
@@ -176,7 +188,8 @@ def plan_forward(
     x: tuple[int, ...], weight: tuple[int, ...], y: tuple[int, ...], stride: Pair,
     padding: Padding, dilation: Pair, groups: int, dtype: np.dtype[np.floating],
 ) -> AnyPlan:  # fmt: skip
-    return _plan(forward_correlation(x, weight, y, stride, padding, dilation, groups), dtype)
+    correlation = forward_correlation(x, weight, y, stride, padding, dilation, groups)
+    return _plan_planes(correlation, weight, dtype) or _plan_groups(correlation, dtype)
 
 
 @lru_cache(maxsize=256)
@@ -187,7 +200,7 @@ def _plan_backward_input(
     """With few input channels, rows of taps are summed first and shifted afterwards."""
     problem = dout, weight, dx, stride, padding, dilation, groups
     correlation = backward_correlation(*problem)
-    found = depthwise.plan(correlation, dtype)
+    found = _plan_planes(correlation, weight, dtype)
     if found:
         return found
     few = input_gradient.plan(*problem, dtype)
@@ -198,9 +211,11 @@ def _plan_backward_input(
     )
 
 
-def _plan(c: Correlation, dtype: np.dtype[np.floating]) -> AnyPlan:
+def _plan_planes(
+    c: Correlation, weight: tuple[int, ...], dtype: np.dtype[np.floating]
+) -> planes_abreast.Plan | depthwise.Plan | None:
     """With filters for single channels, a channel goes through the cache on its own."""
-    return depthwise.plan(c, dtype) or _plan_groups(c, dtype)
+    return planes_abreast.plan(c, (weight[2], weight[3]), dtype) or depthwise.plan(c, dtype)
 
 
 def _plan_groups(c: Correlation, dtype: np.dtype[np.floating]) -> AnyPlan:
