@@ -458,15 +458,15 @@ TILE_FUNCTION void X(gradients_at_points)(int points, int taps, const REAL *imag
 
 /* out[pixel][panel] of a row of `count` tiles, from products [point][tile], plus bias. Only `rows` rows
    and `cols` columns are inside of the output: the last tile may overhang. */
-TILE_INLINE void X(tiles_of_points_body)(const int points, const int taps, const REAL *products,
-                                         ptrdiff_t point, ptrdiff_t tile_step, const REAL *bias, REAL *out,
+TILE_INLINE void X(tiles_of_points_body)(const int points, const int taps, ptrdiff_t panel,
+                                         const REAL *products, ptrdiff_t point, ptrdiff_t tile_step, const REAL *bias, REAL *out,
                                          ptrdiff_t out_row, ptrdiff_t out_col, ptrdiff_t count,
                                          ptrdiff_t rows, ptrdiff_t cols)
 {
-    const int m = OUTPUTS_OF(points, taps), panel = 2 * LANES;
+    const int m = OUTPUTS_OF(points, taps);
     for (ptrdiff_t t = 0; t < count; t++) {
         const ptrdiff_t width = cols - t * m;
-        for (int part = 0; part < panel; part += LANES) {
+        for (ptrdiff_t part = 0; part < panel; part += LANES) {
             REAL *target = out + t * m * out_col + part;
             const X(vec) start = X(load)(bias + part);
             X(vec) y[MOST_VALUES][MOST_VALUES];
@@ -481,20 +481,20 @@ TILE_INLINE void X(tiles_of_points_body)(const int points, const int taps, const
     }
 }
 
-TILE_FUNCTION void X(tiles_of_points)(int points, int taps, const REAL *products, ptrdiff_t point,
-                                      ptrdiff_t tile_step, const REAL *bias, REAL *out, ptrdiff_t out_row,
-                                      ptrdiff_t out_col, ptrdiff_t count, ptrdiff_t rows, ptrdiff_t cols)
+TILE_FUNCTION void X(tiles_of_points)(int points, int taps, ptrdiff_t panel, const REAL *products,
+                                      ptrdiff_t point, ptrdiff_t tile_step, const REAL *bias, REAL *out,
+                                      ptrdiff_t out_row, ptrdiff_t out_col, ptrdiff_t count, ptrdiff_t rows,
+                                      ptrdiff_t cols)
 {
-    BY_ALGORITHM(X(tiles_of_points_body), products, point, tile_step, bias, out, out_row, out_col, count, rows,
-                 cols);
+    BY_ALGORITHM(X(tiles_of_points_body), panel, products, point, tile_step, bias, out, out_row, out_col, count,
+                 rows, cols);
 }
 
 /* u[point] of a panel's weights [tap][panel]. */
-TILE_INLINE void X(kernel_at_points_body)(const int points, const int taps, const REAL *weights, REAL *u,
-                                          ptrdiff_t point)
+TILE_INLINE void X(kernel_at_points_body)(const int points, const int taps, ptrdiff_t panel,
+                                          const REAL *weights, REAL *u, ptrdiff_t point)
 {
-    const int panel = 2 * LANES;
-    for (int part = 0; part < panel; part += LANES) {
+    for (ptrdiff_t part = 0; part < panel; part += LANES) {
         X(vec) column[MOST_TAPS][MOST_VALUES], g[MOST_TAPS];
         UNROLL
         for (int j = 0; j < taps; j++) {
@@ -507,17 +507,17 @@ TILE_INLINE void X(kernel_at_points_body)(const int points, const int taps, cons
     }
 }
 
-TILE_FUNCTION void X(kernel_at_points)(int points, int taps, const REAL *weights, REAL *u, ptrdiff_t point)
+TILE_FUNCTION void X(kernel_at_points)(int points, int taps, ptrdiff_t panel, const REAL *weights, REAL *u,
+                                       ptrdiff_t point)
 {
-    BY_ALGORITHM(X(kernel_at_points_body), weights, u, point);
+    BY_ALGORITHM(X(kernel_at_points_body), panel, weights, u, point);
 }
 
 /* weights[tap][panel] of the sums at the points: the way back of kernel_at_points. */
-TILE_INLINE void X(kernel_of_points_body)(const int points, const int taps, const REAL *sums, ptrdiff_t point,
-                                          REAL *weights)
+TILE_INLINE void X(kernel_of_points_body)(const int points, const int taps, ptrdiff_t panel, const REAL *sums,
+                                          ptrdiff_t point, REAL *weights)
 {
-    const int panel = 2 * LANES;
-    for (int part = 0; part < panel; part += LANES) {
+    for (ptrdiff_t part = 0; part < panel; part += LANES) {
         X(vec) g[MOST_TAPS][MOST_VALUES];
         X(load_points)(points, taps, WEIGHTS, sums + part, point, g);
         UNROLL
@@ -528,9 +528,10 @@ TILE_INLINE void X(kernel_of_points_body)(const int points, const int taps, cons
     }
 }
 
-TILE_FUNCTION void X(kernel_of_points)(int points, int taps, const REAL *sums, ptrdiff_t point, REAL *weights)
+TILE_FUNCTION void X(kernel_of_points)(int points, int taps, ptrdiff_t panel, const REAL *sums, ptrdiff_t point,
+                                       REAL *weights)
 {
-    BY_ALGORITHM(X(kernel_of_points_body), sums, point, weights);
+    BY_ALGORITHM(X(kernel_of_points_body), panel, sums, point, weights);
 }
 
 #undef UNROLL

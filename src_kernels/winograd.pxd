@@ -3,7 +3,7 @@
 from libc.string cimport memcpy, memset
 
 from geometry cimport aligned, ceil_div, end_inside, first_inside, part_start
-from tile cimport real, transpose
+from tile cimport lanes_of, real, transpose
 
 cdef extern from "winograd.h" nogil:
     enum:
@@ -19,14 +19,14 @@ cdef extern from "winograd.h" nogil:
                                  Py_ssize_t, Py_ssize_t)
     void gradients_at_points_f64(int, int, const double*, Py_ssize_t, Py_ssize_t, double*,
                                  Py_ssize_t, Py_ssize_t, Py_ssize_t)
-    void tiles_of_points_f32(int, int, const float*, Py_ssize_t, Py_ssize_t, const float*, float*,
+    void tiles_of_points_f32(int, int, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, const float*, float*,
                              Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t)
-    void tiles_of_points_f64(int, int, const double*, Py_ssize_t, Py_ssize_t, const double*,
+    void tiles_of_points_f64(int, int, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, const double*,
                              double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t)
-    void kernel_at_points_f32(int, int, const float*, float*, Py_ssize_t)
-    void kernel_at_points_f64(int, int, const double*, double*, Py_ssize_t)
-    void kernel_of_points_f32(int, int, const float*, Py_ssize_t, float*)
-    void kernel_of_points_f64(int, int, const double*, Py_ssize_t, double*)
+    void kernel_at_points_f32(int, int, Py_ssize_t, const float*, float*, Py_ssize_t)
+    void kernel_at_points_f64(int, int, Py_ssize_t, const double*, double*, Py_ssize_t)
+    void kernel_of_points_f32(int, int, Py_ssize_t, const float*, Py_ssize_t, float*)
+    void kernel_of_points_f64(int, int, Py_ssize_t, const double*, Py_ssize_t, double*)
 
 cdef enum:
     KERNELS = 8  # channels whose weights are transformed together
@@ -43,6 +43,7 @@ cdef struct Tiles:
     # A dilated window sees every `dilation`-th row and column: an image is so many phases on either
     # axis, each with tiles of its own. Those of the columns follow each other in a row of tiles.
     Py_ssize_t points, taps, m, OH, OW, dilation_h, dilation_w
+    Py_ssize_t panel  # output channels that are computed together: two vectors of them, or one
     Py_ssize_t TH, TW  # rows and columns of tiles of a phase
     Py_ssize_t all_rows, all_tiles
     Py_ssize_t rows, cols, row_blocks, col_blocks  # of a block, and of a phase in it, at most
@@ -53,6 +54,11 @@ cdef struct Block:
     # Some rows of tiles, counted through all images, and some of their columns.
     Py_ssize_t first, end, col, cols
     Py_ssize_t tiles  # of all its rows
+
+
+cdef inline Py_ssize_t panel_of(Py_ssize_t channels, Py_ssize_t itemsize) noexcept nogil:
+    """Two vectors of output channels, or one where they are no more."""
+    return lanes_of(itemsize) if channels <= lanes_of(itemsize) else 2 * lanes_of(itemsize)
 
 
 cdef inline void count_tiles(
@@ -99,10 +105,10 @@ cdef inline void tiles_of_points(
     """out[pixel][panel] of a row of tiles, from products [point][tile], plus bias"""
     cdef int points = <int> p.points, taps = <int> p.taps
     if real is float:
-        tiles_of_points_f32(points, taps, products, point, tile_step, bias, out, out_row, out_col,
+        tiles_of_points_f32(points, taps, p.panel, products, point, tile_step, bias, out, out_row, out_col,
                             count, rows, cols)
     else:
-        tiles_of_points_f64(points, taps, products, point, tile_step, bias, out, out_row, out_col,
+        tiles_of_points_f64(points, taps, p.panel, products, point, tile_step, bias, out, out_row, out_col,
                             count, rows, cols)
 
 
@@ -112,9 +118,9 @@ cdef inline void kernel_at_points(
     """kernel[point] of a panel's weights [tap][panel]"""
     cdef int points = <int> p.points, taps = <int> p.taps
     if real is float:
-        kernel_at_points_f32(points, taps, weights, kernel, point)
+        kernel_at_points_f32(points, taps, p.panel, weights, kernel, point)
     else:
-        kernel_at_points_f64(points, taps, weights, kernel, point)
+        kernel_at_points_f64(points, taps, p.panel, weights, kernel, point)
 
 
 cdef inline void kernel_of_points(
@@ -123,9 +129,9 @@ cdef inline void kernel_of_points(
     """weights[tap][panel] of the sums at the points"""
     cdef int points = <int> p.points, taps = <int> p.taps
     if real is float:
-        kernel_of_points_f32(points, taps, sums, point, weights)
+        kernel_of_points_f32(points, taps, p.panel, sums, point, weights)
     else:
-        kernel_of_points_f64(points, taps, sums, point, weights)
+        kernel_of_points_f64(points, taps, p.panel, sums, point, weights)
 
 
 cdef inline Py_ssize_t phase_outputs(

@@ -12,7 +12,7 @@ from geometry cimport aligned, ceil_div, part_start
 from tile cimport CHECK, TILE_ROWS, lanes_of, product_tile, real, tile, transpose
 from winograd cimport (
     KERNELS, MOST_TAPS, SLICE_BYTES, Block, Source, Tiles, block_of, cut_tiles, kernel_at_points,
-    odd_lines, phase_outputs, plan_source, tiles_of_points, transform_block,
+    odd_lines, phase_outputs, panel_of, plan_source, tiles_of_points, transform_block,
 )
 
 cdef enum:
@@ -72,7 +72,7 @@ cdef inline void plan_correlation(
     cdef Py_ssize_t slice = SLICE_BYTES // itemsize, m = p.tiles.m, points = p.tiles.points
     cdef Py_ssize_t blocks, tiles, share
     cdef Py_ssize_t jobs = min(ENOUGH_JOBS, JOBS_PER_THREAD * num_threads) if num_threads > 1 else 1
-    p.panel = 2 * lanes_of(itemsize)
+    p.panel = p.tiles.panel = panel_of(p.OC, itemsize)
     p.panels = ceil_div(p.OC, p.panel)
     p.chunks = ceil_div(p.C, CHUNK)
     tiles = points * p.C * itemsize
@@ -192,7 +192,7 @@ cdef inline void correlate(
                 multiply(
                     p, points + point * p.source.point, block.tiles,
                     <const real*> p.kernels + q * p.kernel_panel + point * p.kernel_point,
-                    1 if 2 * (p.OC - (first + q) * p.panel) <= p.panel else 2,
+                    min(p.panel, p.OC - (first + q) * p.panel),
                     products + point * p.product_point + (q - begin) * p.panel,
                 )
         for q in range(begin, last):
@@ -202,10 +202,11 @@ cdef inline void correlate(
 
 cdef inline void multiply(
     const Correlation* p, const real* points, Py_ssize_t tiles, const real* kernel,
-    Py_ssize_t vectors, real* products,
+    Py_ssize_t width, real* products,
 ) noexcept nogil:
     """products[tile][panel] = sum over c of points[tile][c] * kernel[c][panel]"""
     cdef Py_ssize_t runs = ceil_div(tiles, TILE_ROWS), chunk, c, depth, run, start, count
+    cdef Py_ssize_t lanes = lanes_of(sizeof(real)), vectors = ceil_div(width, lanes)
     cdef const real* source
     cdef real* target
     for chunk in range(p.chunks):
@@ -217,8 +218,8 @@ cdef inline void multiply(
             source = points + start * p.source.tile + c
             target = products + start * p.product_tile
             CHECK((start + count - 1) * p.source.tile + c + depth <= p.source.point)
-            if vectors == 2:
-                product_tile(count, 2, False, source, p.source.tile, depth, kernel + c * p.panel,
+            if vectors * lanes == p.panel:
+                product_tile(count, vectors, False, source, p.source.tile, depth, kernel + c * p.panel,
                              <const real*> p.zeros if chunk == 0 else target,
                              0 if chunk == 0 else p.product_tile,
                              target, p.product_tile, p.panel)

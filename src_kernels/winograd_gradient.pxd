@@ -14,7 +14,7 @@ from geometry cimport aligned, ceil_div, part_start
 from tile cimport CHECK, TILE_ROWS, lanes_of, product_tile, real, tile, transpose
 from winograd cimport (
     F2, KERNELS, MOST_TAPS, SLICE_BYTES, Block, Source, Tiles, block_of, cut_tiles,
-    kernel_of_points, odd_lines, plan_source, transform_block,
+    kernel_of_points, odd_lines, panel_of, plan_source, transform_block,
 )
 
 cdef enum:
@@ -50,7 +50,7 @@ cdef inline void plan_gradient(Gradient* p, Py_ssize_t itemsize) noexcept nogil:
     """Choose the blocks; tell the memory that is needed."""
     cdef Py_ssize_t slice = SLICE_BYTES // itemsize, points = p.tiles.points, jobs
     cdef Py_ssize_t channels = GRADIENT_CHANNELS if points == F2 else GRADIENT_CHANNELS_4
-    p.panel = 2 * lanes_of(itemsize)
+    p.panel = p.tiles.panel = panel_of(p.OC, itemsize)
     p.panels = ceil_div(p.OC, p.panel)
     cut_tiles(&p.tiles, GRADIENT_TILES if points == F2 else GRADIENT_TILES_4, 1)
     p.channel_blocks = ceil_div(p.C, channels)
@@ -124,13 +124,14 @@ cdef inline void add_products(
 ) noexcept nogil:
     """sums[point][panel][c][:] += sum over tiles of x[point][tile][c] * dout[point][tile][panel]"""
     cdef Py_ssize_t runs = ceil_div(channels, TILE_ROWS), point, q, run, start, count, vectors
+    cdef Py_ssize_t lanes = lanes_of(sizeof(real))
     cdef const real* panel
     cdef const real* init
     cdef real* target
     CHECK((tiles - 1) * p.x.tile + channels <= p.x.point)
     for point in range(p.tiles.points):
         for q in range(ceil_div(width, p.panel)):
-            vectors = 1 if 2 * (width - q * p.panel) <= p.panel else 2
+            vectors = ceil_div(min(p.panel, width - q * p.panel), lanes)
             panel = dout + point * p.dout.point
             panel += q * p.panel // p.dout.width * p.dout.part + q * p.panel % p.dout.width
             for run in range(runs):
@@ -138,8 +139,8 @@ cdef inline void add_products(
                 count = part_start(run + 1, runs, channels) - start
                 target = sums + point * p.sums_point + (q * p.channels + start) * p.panel
                 init = <const real*> p.zeros if first else target
-                if vectors == 2 and p.dout.tile == p.panel:
-                    product_tile(count, 2, True, x + point * p.x.point + start, p.x.tile, tiles,
+                if vectors * lanes == p.panel and p.dout.tile == p.panel:
+                    product_tile(count, vectors, True, x + point * p.x.point + start, p.x.tile, tiles,
                                  panel, init, 0 if first else p.panel, target, p.panel, p.panel)
                 else:
                     tile(count, vectors, x + point * p.x.point + start, p.channel_offset,

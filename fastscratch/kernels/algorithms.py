@@ -99,11 +99,13 @@ def winograd2_prefers(p: Problem) -> bool:
     A tile saves multiplications for each pair of channels, and costs a transform for each channel.
     Narrow maps and few filters leave the direct algorithm's vectors half empty, so that less is
     enough there; and its own are half empty where the channels that it makes do not fill two
-    vectors. Measured with one thread, 3 to 256 channels, against the direct algorithm there: with
-    two full vectors made and 16 channels summed 1.0 to 2.0 times as fast; on maps 14 or more wide,
-    with half of them (16 channels at AVX-512) 0.6 to 1.0 times up to 48 summed channels, with 24
-    of 32 0.7 to 1.0 times up to 24, with fewer 0.2 to 1.1 times; on narrower maps 0.7 to 1.9 times
-    from 16 summed channels on. The weights' gradient: 0.9 to 2.0 times from 16 channels of x on;
+    vectors, or one. Measured with one thread, 3 to 256 channels, against the direct algorithm
+    there: with two full vectors made and 16 channels summed 1.0 to 2.0 times as fast; on maps 14 or
+    more wide, with 24 of 32 channels 0.7 to 1.0 times up to 24 summed ones, with fewer 0.2 to 1.1
+    times; on narrower maps 0.7 to 1.9 times from 16 summed channels on. With one full vector made
+    (16 channels at AVX-512) and as many summed it was 1.2 to 1.5 times on a processor with one such
+    multiply-add a cycle; on those with two, which it does not help as much, nobody measured: it
+    takes twice as many summed. The weights' gradient: 0.9 to 2.0 times from 16 channels of x on;
     with 3 or 5 filters 0.6 to 1.1 times on wide maps and 1.2 to 8.6 times on narrow ones. A single
     tile does not pay for the transform of the weights (0.9 times).
 
@@ -112,6 +114,11 @@ def winograd2_prefers(p: Problem) -> bool:
     1.1 times with 16 channels, 0.7 to 1.1 times where less is saved. What it needs for the gradient
     of an input goes by the outputs, what tiles need by the input.
     """
+    return _repays_transforms(p, 2)
+
+
+def _repays_transforms(p: Problem, vectors: int) -> bool:
+    """The same, where a single vector that is made takes so many that are summed."""
     if not isinstance(p, WindowProblem):
         return False
     OH, OW = p.outputs
@@ -129,10 +136,12 @@ def winograd2_prefers(p: Problem) -> bool:
         summed, made = made, summed
     if OW <= 8:
         return summed >= 16 and made >= (3 if OW <= 4 else 8)
-    two_vectors = 2 * _VECTOR_BYTES // DTYPES[p.dtype].itemsize
-    if 4 * made < 3 * two_vectors:
-        return made >= 16 and summed >= 2 * two_vectors
-    return made >= 16 and summed >= (16 if made >= two_vectors else two_vectors)
+    lanes = _VECTOR_BYTES // DTYPES[p.dtype].itemsize
+    if made <= lanes:
+        return made >= 16 and summed >= vectors * lanes
+    if 4 * made < 3 * 2 * lanes:
+        return made >= 16 and summed >= 4 * lanes
+    return made >= 16 and summed >= (16 if made >= 2 * lanes else 2 * lanes)
 
 
 def gauss_prefers(p: Problem) -> bool:
@@ -150,8 +159,10 @@ def gauss_prefers(p: Problem) -> bool:
     40 GB/s 1.2 times in the mean of 50 random shapes, the weights' gradient 1.15 times (0.95 to
     1.36; one thread). With memory of 5 GB/s and vectors of 16, 32 and 64 bytes it was 1.2, 1.1 and
     1.1 times (0.95 to 1.3), the weights' gradient 1.2, 1.0 and 0.9 times (0.75 to 1.6); there with
-    192 channels 0.4 to 1.1 times, with 64 tiles 0.7 to 1.1 times. Groups of up to 64 channels are
-    small problems that threads share out: 32 tiles of each are enough (1.2 to 1.3 times).
+    192 channels 0.4 to 1.1 times, with 64 tiles 0.7 to 1.1 times. With one vector made and one
+    summed it was 1.3 to 1.7 times as fast as directly, with one multiply-add a cycle. Groups of up
+    to 64 channels are small problems that threads share out: 32 tiles of each are enough (1.2 to
+    1.3 times).
     """
     if not gauss_supports(p):
         return False
@@ -167,7 +178,7 @@ def gauss_prefers(p: Problem) -> bool:
     few_weights = p.groups > 1 and tiles >= 32 and pairs <= 64 * 64
     if channels < 16 or pairs > 128 * 128 or (p.groups if few_weights else 1) * tiles < 128:
         return False
-    return winograd2_prefers(p) and 46 * tiles <= 0.8 * 16 * _tiles(p, 2)
+    return _repays_transforms(p, 1) and 46 * tiles <= 0.8 * 16 * _tiles(p, 2)
 
 
 def winograd4_prefers(p: Problem) -> bool:

@@ -178,7 +178,9 @@ def test_what_is_preferred_differs_by_direction_and_width(direction, text, prefe
     ("text", "at_32_bytes", "at_64_bytes"),
     [
         ("f32:n4c16h32w32:oc16k3p1", True, False),
-        ("f32:n4c64h32w32:oc16k3p1", True, True),
+        ("f32:n4c32h32w32:oc16k3p1", True, True),
+        ("f32:n4c32h32w32:oc17k3p1", True, False),
+        ("f32:n4c64h32w32:oc17k3p1", True, True),
         ("f32:n4c16h32w32:oc24k3p1", True, False),
         ("f32:n4c32h32w32:oc24k3p1", True, True),
         ("f32:n4c16h32w32:oc32k3p1", True, True),
@@ -193,6 +195,16 @@ def test_channels_that_do_not_fill_vectors_must_sum_more(
     for vector_bytes, preferred in ((32, at_32_bytes), (64, at_64_bytes)):
         monkeypatch.setattr("fastscratch.kernels.algorithms._VECTOR_BYTES", vector_bytes)
         assert winograd2_prefers(problem) is preferred
+
+
+def test_gauss_takes_a_vector_of_channels(monkeypatch):
+    """Where they fill one that is made, as many summed are enough."""
+    for vector_bytes in (32, 64):
+        monkeypatch.setattr("fastscratch.kernels.algorithms._VECTOR_BYTES", vector_bytes)
+        for op in sorted(TRANSFORMED):
+            assert gauss_prefers(parse_problem(f"{op}:f32:n64c16h32w32:oc16k3p1"))
+    assert not gauss_prefers(parse_problem("conv2d_forward:f32:n64c16h32w32:oc17k3p1"))
+    assert not gauss_prefers(parse_problem("conv2d_forward:f32:n64c15h32w32:oc16k3p1"))
 
 
 @pytest.mark.parametrize(

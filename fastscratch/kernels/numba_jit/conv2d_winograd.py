@@ -116,7 +116,7 @@ def _run(
     )  # fmt: skip
     sizes = [workers * size for size in (plan.taps_size, *each)]
     packers = movers(workers, plan.packed_size)
-    pack, convolve_tiles = winograd.drivers(algorithm, weight.shape[2])
+    pack, convolve_tiles = winograd.drivers(algorithm, weight.shape[2], plan.vectors)
     with Scratch(source.dtype, plan.packed_size, *sizes) as (packed, taps, *pieces, _):
         for extents in plan.rounds:
             pack(packers, weight, packed, taps, extents)
@@ -136,7 +136,7 @@ def _backward_weight(
         plan.line_size,
     )  # fmt: skip
     sizes = [workers * size for size in each]
-    correlate_tiles = winograd_weight.correlate_tiles(algorithm, dw.shape[2])
+    correlate_tiles = winograd_weight.correlate_tiles(algorithm, dw.shape[2], plan.vectors)
     with Scratch(x.dtype, plan.partial_size, plan.bias_sums_size, *sizes) as pieces:
         partial, bias_sums, *rest, _ = pieces
         correlate_tiles(workers, dout, x, partial, bias_sums, *rest, plan.adding)

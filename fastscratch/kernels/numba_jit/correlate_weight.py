@@ -79,6 +79,8 @@ class Slots(NamedTuple):
     OC: int
     taps: int
     slots: int
+    width: int
+    """Output channels that are computed together."""
 
 
 class Plan(NamedTuple):
@@ -140,7 +142,7 @@ def plan(
     count = block_h * block_w
     return Plan(
         Constants(extents) if pointwise else Constants(offsets, extents),
-        Constants(Slots(groups, C, OC // groups, KH * KW, slots)), work,
+        Constants(Slots(groups, C, OC // groups, KH * KW, slots, width)), work,
         slots * dw_bytes // dtype.itemsize,
         slots * groups * -(-OC // groups // width) * width,
         -(-C // ranges) * plane, count * width, count, pointwise,
@@ -253,7 +255,7 @@ def gather(
     worker: int, workers: int, dw: Out, db: Out, partial: Out, bias_sums: Out, e: Slots
 ) -> None:
     """Add up the slots, in order, and turn the sums round."""
-    width = 2 * lanes(dw)
+    width = e.width
     blocks = (e.OC + width - 1) // width
     size = e.C * e.taps * width
     for index in range(worker, e.groups * blocks, workers):

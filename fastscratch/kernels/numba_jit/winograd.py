@@ -10,6 +10,7 @@ weights are transformed first, all of them or, where they are many, some in a *r
 block of tiles and a part of the round's output channels.
 """
 
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -29,7 +30,7 @@ from fastscratch.kernels.numba_jit.compile import (
 from fastscratch.kernels.numba_jit.lines import repeat_row
 from fastscratch.kernels.numba_jit.machine import ROWS
 from fastscratch.kernels.numba_jit.phases import odd_lines, wanted_tasks
-from fastscratch.kernels.numba_jit.vectors import fill_line, lanes, lanes_of
+from fastscratch.kernels.numba_jit.vectors import fill_line, lanes_of
 from fastscratch.kernels.numba_jit.window import transpose
 from fastscratch.kernels.numba_jit.winograd_blocks import (
     SLICE_BYTES,
@@ -40,7 +41,7 @@ from fastscratch.kernels.numba_jit.winograd_blocks import (
     slice_line,
 )
 from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS
-from fastscratch.kernels.numba_jit.winograd_tile import kind_of, tile_product, transform_by
+from fastscratch.kernels.numba_jit.winograd_tile import kind_of, product_of, transform_by
 from fastscratch.types import Array, Pair
 
 PART_CHANNELS = 64
@@ -100,8 +101,10 @@ class Extents(NamedTuple):
     """As in `winograd_blocks.Blocks`."""
     parts: int
     """Parts that the round's output channels are cut into."""
+    width: int
+    """Output channels of a panel: two vectors of them, or one where they are no more."""
     bundle: int
-    """Panels (pairs of vectors of output channels) that are computed together."""
+    """Panels that are computed together."""
     line: int
     """Elements from a tile's channels to the next, in V."""
     source_step: int
@@ -118,6 +121,8 @@ class Plan(NamedTuple):
 
     rounds: tuple[Constants, ...]
     """Extents of each round."""
+    vectors: int
+    """Of a panel."""
     work: int
     """Multiply-adds."""
     packed_size: int
@@ -138,7 +143,8 @@ def plan(
     CI, CO = source[1] // groups, out[1] // groups
     filtering = FILTERINGS[algorithm, taps]
     m, points, window = filtering.step, filtering.points, taps * taps
-    width = 2 * lanes_of(dtype)
+    vectors = 1 if lanes_of(dtype) >= CO else 2
+    width = vectors * lanes_of(dtype)
     panels = -(-CO // width)
     work = out[0] * groups * CI * CO * -(-out[2] // m) * -(-out[3] // m) * points
     tile_bytes = points * max(CI, 1) * dtype.itemsize
@@ -165,12 +171,13 @@ def plan(
         tuple(
             Constants(Extents._make((
                 out[0], groups, CI, CO, *source[2:], *out[2:], *origin, *dilation, int(flipped),
-                window, b.images, b.batches, b.blocks_h, b.blocks_w, parts, bundle,
+                window, b.images, b.batches, b.blocks_h, b.blocks_w, parts, width, bundle,
                 line, source_step, weight_step, product_step, first, last - first,
             )))
             for first, last in pairwise(firsts)
         ),
-        work, groups * in_round * panel_size, PACKED_CHANNELS * window * width, local, local,
+        vectors, work, groups * in_round * panel_size, PACKED_CHANNELS * window * width,
+        local, local,
         # M: behind the points lies what is added to their products' results, the bias.
         points * source_step, (points + 1) * product_step,
         # Sums: what the tiles of a last, odd row or column have too much lies behind the others.
@@ -186,17 +193,18 @@ class Drivers(NamedTuple):
 
 
 @cache
-def drivers(algorithm: str, taps: int) -> Drivers:
-    """The drivers of an algorithm, for windows of an extent."""
+def drivers(algorithm: str, taps: int, vectors: int) -> Drivers:
+    """The drivers of an algorithm, for windows of an extent and panels of so many vectors."""
     filtering = FILTERINGS[algorithm, taps]
     m, points, row_of_points = filtering.step, filtering.points, filtering.line
     load_source = loader(filtering, "source", shared=taps - 1)
     transform_weight = transform_by(kind_of(filtering, "weight"))
     transform_output = transform_by(kind_of(filtering, "output", added=True))
+    multiply = _multiplier(vectors)
 
     def pack(worker: int, workers: int, weight: In, packed: Out, turned: Out, e: Extents) -> None:
-        """packed[group, panel, point, ci, :] = U of two vectors of output channels."""
-        width = 2 * lanes(weight)
+        """packed[group, panel, point, ci, :] = U of a panel of output channels."""
+        width = e.width
         turned_start = worker * (turned.size // workers)
         ranges = (e.CI + PACKED_CHANNELS - 1) // PACKED_CHANNELS
         for task in range(worker, e.groups * e.panels * ranges, workers):
@@ -212,7 +220,7 @@ def drivers(algorithm: str, taps: int) -> Drivers:
             )
             tap = -width if e.flipped else width
             transform_weight(
-                depth, 2, turned, first, taps * tap, tap, e.window * width,
+                depth, vectors, turned, first, taps * tap, tap, e.window * width,
                 packed, (group * e.panels + panel) * points * e.weight_step + ci * width,
                 row_of_points * e.weight_step, e.weight_step, width,
             )  # fmt: skip
@@ -223,7 +231,7 @@ def drivers(algorithm: str, taps: int) -> Drivers:
         across: int, out: Array, target: int, rows: int, columns: int, channels: int, e: Extents,
     ) -> None:  # fmt: skip
         """The outputs of one image's tiles, for a panel, turned round again."""
-        width = 2 * lanes(out)
+        width = e.width
         line = e.bundle * width
         # From right to left: what a tile has beyond its row, the next row's first overwrites. Those
         # of several phases would overwrite each other's.
@@ -233,7 +241,7 @@ def drivers(algorithm: str, taps: int) -> Drivers:
             for phase in range(e.dilation_w):
                 first = sums_start + (row * m * row_step + last * m * e.dilation_w + phase) * width
                 transform_output(
-                    across, 2, products, products_start + last * line,
+                    across, vectors, products, products_start + last * line,
                     row_of_points * e.product_step, e.product_step, -line,
                     sums, first, row_step * width, e.dilation_w * width, -m * e.dilation_w * width,
                 )  # fmt: skip
@@ -257,7 +265,7 @@ def drivers(algorithm: str, taps: int) -> Drivers:
         sources_start = worker * (sources.size // workers)
         products_start = worker * (products.size // workers)
         sums_start = worker * (sums.size // workers)
-        width = 2 * lanes(source)
+        width = e.width
         task = take(queue)
         blocks = e.batches * e.blocks_h * e.blocks_w
         while task < e.groups * blocks * e.parts:
@@ -282,7 +290,7 @@ def drivers(algorithm: str, taps: int) -> Drivers:
             for first in range(e.panels * part // e.parts, stop, e.bundle):
                 panels = min(e.bundle, stop - first)
                 for point in range(points):
-                    _multiply(
+                    multiply(
                         images * tiles, sources, sources_start + point * e.source_step,
                         packed, ((group * e.panels + first) * points + point) * e.weight_step,
                         points * e.weight_step,
@@ -310,7 +318,7 @@ def drivers(algorithm: str, taps: int) -> Drivers:
                         )  # fmt: skip
             task = take(queue)
 
-    variant = f"{algorithm}{taps}"
+    variant = f"{algorithm}{taps}" + "single" * (vectors == 1)
     return Drivers(driver(pack, variant), driver(convolve_tiles, variant))
 
 
@@ -319,7 +327,7 @@ def _turn_taps(
     weight: Array, group: int, ci: int, depth: int, co: int, turned: Array, start: int, e: Extents
 ) -> int:
     """turned[i, tap, :] = some weights of a panel; where the first is."""
-    width: int = 2 * lanes(weight)
+    width = e.width
     count = min(width, e.CO - co)
     if count < width:
         fill_line(turned, start, depth * e.window * width, 0)
@@ -337,23 +345,30 @@ def _turn_taps(
     return start + (e.window - 1) * width
 
 
-@inner
-def _multiply(
-    count: int, sources: Array, start: int, packed: Array, weights: int, panel_step: int,
-    panels: int, products: Array, out: int, e: Extents,
-) -> None:  # fmt: skip
-    """M of one point, for so many tiles and panels."""
-    width = 2 * lanes(sources)
-    line = e.bundle * width
-    tiles = (count + ROWS - 1) // ROWS
-    chunks = max((e.CI + CHUNK - 1) // CHUNK, 1)
-    for panel in range(panels):
-        for chunk in range(chunks):
-            ci, stop = e.CI * chunk // chunks, e.CI * (chunk + 1) // chunks
-            for tile in range(tiles):
-                row = count * tile // tiles
-                tile_product(
-                    count * (tile + 1) // tiles - row, sources, start + row * e.line + ci, e.line,
-                    1, stop - ci, packed, weights + panel * panel_step + ci * width, width,
-                    products, out + row * line + panel * width, line, int(chunk > 0),
-                )  # fmt: skip
+def _multiplier(vectors: int) -> Callable[..., None]:
+    """What multiplies at a point, for panels of so many vectors."""
+    tile_product = product_of(vectors)
+
+    @inner
+    def multiply(
+        count: int, sources: Array, start: int, packed: Array, weights: int, panel_step: int,
+        panels: int, products: Array, out: int, e: Extents,
+    ) -> None:  # fmt: skip
+        """M of one point, for so many tiles and panels."""
+        width = e.width
+        line = e.bundle * width
+        tiles = (count + ROWS - 1) // ROWS
+        chunks = max((e.CI + CHUNK - 1) // CHUNK, 1)
+        for panel in range(panels):
+            for chunk in range(chunks):
+                ci, stop = e.CI * chunk // chunks, e.CI * (chunk + 1) // chunks
+                for tile in range(tiles):
+                    row = count * tile // tiles
+                    tile_product(
+                        count * (tile + 1) // tiles - row,
+                        sources, start + row * e.line + ci, e.line, 1, stop - ci,
+                        packed, weights + panel * panel_step + ci * width, width,
+                        products, out + row * line + panel * width, line, int(chunk > 0),
+                    )  # fmt: skip
+
+    return multiply

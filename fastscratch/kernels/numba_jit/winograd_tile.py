@@ -8,6 +8,7 @@ Both forms work on vectors along the last axis (channels), whatever else an arra
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,8 +70,8 @@ def kind_of(filtering: Filtering, factor: str, **options: Any) -> Transform:
     return Transform(getattr(filtering, factor), side, **options)
 
 
-def make_product(vector_bytes: int, rows_max: int, fused: bool) -> Any:
-    """``tile_product`` for vectors of a width: a row of the tile is two of them."""
+def make_product(vector_bytes: int, rows_max: int, fused: bool, vectors: int) -> Any:
+    """``tile_product`` for vectors of a width: a row of the tile is so many of them."""
 
     @intrinsic
     def tile_product(  # type: ignore[no-untyped-def]
@@ -96,7 +97,7 @@ def make_product(vector_bytes: int, rows_max: int, fused: bool) -> Any:
                     scalars = [builder.gep(base, [offset]) for base in bases]
                     return scalars, builder.gep(b, [builder.mul(k, b_k)])
 
-                sums = emitter.sums(count, 2, _INT(0), depth, operands)
+                sums = emitter.sums(count, vectors, _INT(0), depth, operands)
                 with builder.if_else(builder.icmp_signed("!=", adding, _INT(0))) as (more, first):
                     with more:
                         emitter.add(sums, out, out_row)
@@ -223,18 +224,22 @@ def make_transform(kind: Transform, vector_bytes: int, fused: bool) -> Any:
     return transform
 
 
-def plain_tile_product(
-    rows: int, a: Array, a_start: int, a_row: int, a_k: int, depth: int, b: Array, b_start: int,
-    b_k: int, out: Array, out_start: int, out_row: int, adding: int,
-) -> None:  # fmt: skip
-    """`tile_product` as plain loops."""
-    width = 2 * lanes_of(a)
-    for r in range(rows):
-        target = out[out_start + r * out_row :][:width]
-        sums = np.zeros(width, out.dtype)
-        for k in range(depth):
-            sums += a[a_start + r * a_row + k * a_k] * b[b_start + k * b_k :][:width]
-        target[:] = target + sums if adding else sums
+def make_plain_product(vectors: int) -> Callable[..., None]:
+    """``tile_product`` as plain loops."""
+
+    def tile_product(
+        rows: int, a: Array, a_start: int, a_row: int, a_k: int, depth: int, b: Array,
+        b_start: int, b_k: int, out: Array, out_start: int, out_row: int, adding: int,
+    ) -> None:  # fmt: skip
+        width = vectors * lanes_of(a)
+        for r in range(rows):
+            target = out[out_start + r * out_row :][:width]
+            sums = np.zeros(width, out.dtype)
+            for k in range(depth):
+                sums += a[a_start + r * a_row + k * a_k] * b[b_start + k * b_k :][:width]
+            target[:] = target + sums if adding else sums
+
+    return tile_product
 
 
 def make_plain_transform(kind: Transform) -> Callable[..., None]:
@@ -273,4 +278,9 @@ def transform_by(kind: Transform) -> Any:
     return make_transform(kind, VECTOR_BYTES, FUSED) if JIT else make_plain_transform(kind)
 
 
-tile_product = make_product(VECTOR_BYTES, ROWS, FUSED) if JIT else plain_tile_product
+@cache
+def product_of(vectors: int) -> Any:
+    """`tile_product` for panels of so many vectors, or its plain loops."""
+    if JIT:
+        return make_product(VECTOR_BYTES, ROWS, FUSED, vectors)
+    return make_plain_product(vectors)

@@ -12,6 +12,7 @@ S is thus a product of matrices for each point. A task sums over a *slot* of blo
 range of channels and one of output channels; the slots are added up at the end.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ from fastscratch.kernels.numba_jit.correlate_weight import PARTIAL_BYTES, Slots
 from fastscratch.kernels.numba_jit.lines import add_line
 from fastscratch.kernels.numba_jit.machine import ROWS
 from fastscratch.kernels.numba_jit.phases import odd_lines, wanted_tasks
-from fastscratch.kernels.numba_jit.vectors import fill_line, lanes, lanes_of
+from fastscratch.kernels.numba_jit.vectors import fill_line, lanes_of
 from fastscratch.kernels.numba_jit.winograd_blocks import (
     SLICE_BYTES,
     cut_tiles,
@@ -40,7 +41,7 @@ from fastscratch.kernels.numba_jit.winograd_blocks import (
     slice_line,
 )
 from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS
-from fastscratch.kernels.numba_jit.winograd_tile import kind_of, tile_product, transform_by
+from fastscratch.kernels.numba_jit.winograd_tile import kind_of, product_of, transform_by
 from fastscratch.types import Array, Padding, Pair
 
 TILES = {"winograd2": 72, "winograd4": 42, "gauss": 32}
@@ -75,7 +76,9 @@ class Extents(NamedTuple):
     """As in `winograd_blocks.Blocks`."""
     ranges: int
     panel_ranges: int
-    """Ranges of channels, and of pairs of vectors of output channels."""
+    """Ranges of channels, and of panels of output channels."""
+    width: int
+    """Of a panel: two vectors, or one where the output channels are no more."""
     slots: int
     line: int
     gradient_line: int
@@ -92,6 +95,8 @@ class Plan(NamedTuple):
     adding: Constants
     gathering: Constants
     """Extents for the two drivers."""
+    vectors: int
+    """Of a panel."""
     work: int
     """Multiply-adds."""
     partial_size: int
@@ -113,7 +118,8 @@ def plan(
     C, OC = x[1] // groups, dout[1] // groups
     filtering = FILTERINGS[algorithm, taps]
     m, points, window = filtering.step, filtering.points, taps * taps
-    width = 2 * lanes_of(dtype)
+    vectors = 1 if lanes_of(dtype) >= OC else 2
+    width = vectors * lanes_of(dtype)
     panels = -(-OC // width)
     b = cut_tiles(dout[0], dout[2], dout[3], dilation, m, TILES[algorithm])
     work = dout[0] * groups * C * OC * -(-dout[2] // m) * -(-dout[3] // m) * points
@@ -128,12 +134,12 @@ def plan(
     sums_step = odd_lines(most_panels * channels * width, dtype.itemsize)
     extents = Extents._make((
         dout[0], groups, C, OC, *x[2:], *dout[2:], -padding[0], -padding[2], *dilation,
-        b.images, b.batches, b.blocks_h, b.blocks_w, ranges, panel_ranges, slots,
+        b.images, b.batches, b.blocks_h, b.blocks_w, ranges, panel_ranges, width, slots,
         line, gradient_line, source_step, gradient_step, sums_step,
     ))  # fmt: skip
     local = SLICE_BYTES // dtype.itemsize * b.pixels(m, filtering.side)
     return Plan(
-        Constants(extents), Constants(Slots(groups, C, OC, window, slots)), work,
+        Constants(extents), Constants(Slots(groups, C, OC, window, slots, width)), vectors, work,
         slots * dw_bytes // dtype.itemsize, slots * groups * panels * width,
         # D: behind the points lies the sum of a tile's gradient.
         local, local, points * source_step, (points + 1) * gradient_step,
@@ -142,21 +148,22 @@ def plan(
 
 
 @cache
-def correlate_tiles(algorithm: str, taps: int) -> Driver:
-    """The driver of an algorithm, for windows of an extent."""
+def correlate_tiles(algorithm: str, taps: int, vectors: int) -> Driver:
+    """The driver of an algorithm, for windows of an extent and panels of so many vectors."""
     filtering = FILTERINGS[algorithm, taps]
     m, points, row_of_points = filtering.step, filtering.points, filtering.line
     window = taps * taps
     load_source = loader(filtering, "source", shared=taps - 1)
     load_gradient = loader(filtering, "gradient", summed=True)
     transform_sums = transform_by(kind_of(filtering, "sums"))
+    multiply = _multiplier(vectors)
 
     def correlate(
         worker: int, workers: int, queue: Tasks, dout: In, x: In, partial: Out, bias_sums: Out,
         turned: Out, local: Out, sources: Out, gradients: Out, sums: Out, line: Out, e: Extents,
     ) -> None:  # fmt: skip
         """The sums of each slot of blocks, for each group and pair of ranges."""
-        width = 2 * lanes(x)
+        width = e.width
         all_panels = (e.OC + width - 1) // width
         units = e.batches * e.blocks_h * e.blocks_w
         turned_start = worker * (turned.size // workers)
@@ -205,7 +212,7 @@ def correlate_tiles(algorithm: str, taps: int) -> Driver:
                     gradients, gradients_start, e.gradient_line, e.gradient_step,
                 )  # fmt: skip
                 for point in range(points):
-                    _multiply(
+                    multiply(
                         count, channels, panels, sources, sources_start + point * e.source_step,
                         gradients, gradients_start + point * e.gradient_step,
                         sums, sums_start + point * e.sums_step, int(unit > first_unit), e,
@@ -221,32 +228,38 @@ def correlate_tiles(algorithm: str, taps: int) -> Driver:
             out = of_slot * all_panels + first_panel
             for panel in range(panels):
                 transform_sums(
-                    channels, 2, sums, sums_start + panel * channels * width,
+                    channels, vectors, sums, sums_start + panel * channels * width,
                     row_of_points * e.sums_step, e.sums_step, width,
                     partial, ((out + panel) * e.C + c_start) * window * width,
                     taps * width, width, window * width,
                 )  # fmt: skip
             task = take(queue)
 
-    return driver(correlate, f"{algorithm}{taps}")
+    return driver(correlate, f"{algorithm}{taps}" + "single" * (vectors == 1))
 
 
-@inner
-def _multiply(
-    count: int, channels: int, panels: int, sources: Array, source: int,
-    gradients: Array, gradient: int, sums: Array, out: int, adding: int, e: Extents,
-) -> None:  # fmt: skip
-    """S of one point, of so many tiles more."""
-    width = 2 * lanes(sources)
-    tiles = (channels + ROWS - 1) // ROWS
-    for panel in range(panels):
-        for tile in range(tiles):
-            c = channels * tile // tiles
-            tile_product(
-                channels * (tile + 1) // tiles - c, sources, source + c, 1, e.line, count,
-                gradients, gradient + panel * width, e.gradient_line,
-                sums, out + (panel * channels + c) * width, width, adding,
-            )  # fmt: skip
+def _multiplier(vectors: int) -> Callable[..., None]:
+    """What multiplies at a point, for panels of so many vectors."""
+    tile_product = product_of(vectors)
+
+    @inner
+    def multiply(
+        count: int, channels: int, panels: int, sources: Array, source: int,
+        gradients: Array, gradient: int, sums: Array, out: int, adding: int, e: Extents,
+    ) -> None:  # fmt: skip
+        """S of one point, of so many tiles more."""
+        width = e.width
+        tiles = (channels + ROWS - 1) // ROWS
+        for panel in range(panels):
+            for tile in range(tiles):
+                c = channels * tile // tiles
+                tile_product(
+                    channels * (tile + 1) // tiles - c, sources, source + c, 1, e.line, count,
+                    gradients, gradient + panel * width, e.gradient_line,
+                    sums, out + (panel * channels + c) * width, width, adding,
+                )  # fmt: skip
+
+    return multiply
 
 
 @inner

@@ -41,16 +41,18 @@ def width(request, monkeypatch):
 
 @needs_jit
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_tile_product(width, dtype):
+@pytest.mark.parametrize("vectors", [1, 2])
+def test_tile_product(width, dtype, vectors):
     vector_bytes, most = width
-    tile_product = winograd_tile.make_product(vector_bytes, most, fused=vector_bytes > 16)
+    tile_product = winograd_tile.make_product(vector_bytes, most, vector_bytes > 16, vectors)
+    plain = winograd_tile.make_plain_product(vectors)
 
     @numba.njit
     def run(rows, a, row, k, depth, b, side, out, adding):
         tile_product(rows, a, 3, row, k, depth, b, 5, side + 2, out, 2, side + 1, adding)
 
     rng = np.random.default_rng(0)
-    side = 2 * vector_bytes // np.dtype(dtype).itemsize
+    side = vectors * vector_bytes // np.dtype(dtype).itemsize
     a = rng.integers(-4, 5, 600).astype(dtype)
     b = rng.integers(-4, 5, 5 + 20 * (side + 2)).astype(dtype)
     for rows in range(1, most + 1):
@@ -58,9 +60,7 @@ def test_tile_product(width, dtype):
             ref = rng.integers(-4, 5, 2 + rows * (side + 1)).astype(dtype)
             out = ref.copy()
             run(rows, a, row, k, depth, b, side, out, adding)
-            winograd_tile.plain_tile_product(
-                rows, a, 3, row, k, depth, b, 5, side + 2, ref, 2, side + 1, adding
-            )
+            plain(rows, a, 3, row, k, depth, b, 5, side + 2, ref, 2, side + 1, adding)
             np.testing.assert_array_equal(out, ref)
 
 
@@ -166,7 +166,7 @@ def test_the_loop_holds_its_sums_in_registers():
     """Each row adds two fused multiply-adds of full width; none goes through memory."""
     if not machine.FUSED:
         pytest.skip("this processor has no fused multiply-add")
-    tile_product = winograd_tile.tile_product
+    tile_product = winograd_tile.product_of(2)
 
     @numba.njit
     def run(rows, a, row, k, depth, b, out):
