@@ -21,10 +21,6 @@
 #define DOT_TAPS 9
 #define MOST_STRIDE 4
 
-/* The address of a row is that of the one before and a step. Left to itself, the compiler computes those
-   of all rows ahead and keeps them on the stack, which takes another load for each load. */
-#define KEEP_WALKING(pointer) __asm__("" : "+r"(pointer))
-
 #define REAL float
 #define LANES LANES_F32
 #define MASK_INT int

@@ -79,6 +79,10 @@
 /* Some dtype's or kernel's instances go unused in some of the modules. */
 #define TILE_FUNCTION static __attribute__((noinline, unused))
 
+/* The address of a row is that of the one before and a step. Left to itself, the compiler computes those
+   of all rows ahead and keeps them on the stack, which takes another load for each load. */
+#define KEEP_WALKING(pointer) __asm__("" : "+r"(pointer))
+
 /* A build with FASTSCRATCH_CHECKS tests every access that the pointer code can state the extent of. */
 #ifdef FASTSCRATCH_CHECKS
 #define CHECKED 1

@@ -296,7 +296,9 @@ TILE_INLINE void X(store_points)(const int points, const int taps, const int fac
         if (points != GAUSS) {
             UNROLL
             for (int j = 0; j < n; j++)
-                X(store)(target + (i * n + j) * point, row[i][j]);
+                X(store)(target + j * point, row[i][j]);
+            target += n * point;
+            KEEP_WALKING(target);
         }
         else if (i != RE && i != IM) {
             UNROLL
@@ -304,15 +306,18 @@ TILE_INLINE void X(store_points)(const int points, const int taps, const int fac
                 X(store)(target + k * point, row[i][REAL_VALUE(k)]);
             X(spread)(factor, row[i][RE], row[i][IM], target + 4 * point, point);
             target += 7 * point;
+            KEEP_WALKING(target);
         }
     }
     if (points != GAUSS)
         return;
     UNROLL
-    for (int k = 0; k < 4; k++)
-        X(spread)(factor, row[RE][REAL_VALUE(k)], row[IM][REAL_VALUE(k)], target + 3 * k * point, point);
+    for (int k = 0; k < 4; k++) {
+        X(spread)(factor, row[RE][REAL_VALUE(k)], row[IM][REAL_VALUE(k)], target, point);
+        target += 3 * point;
+        KEEP_WALKING(target);
+    }
     const REAL scale = factor == WEIGHTS ? (REAL)0.5 : (REAL)1;
-    target += 12 * point;
     X(spread)(factor, scale * (row[RE][RE] - row[IM][IM]), scale * (row[IM][RE] + row[RE][IM]),
               target, point);
     X(spread)(factor, scale * (row[RE][RE] + row[IM][IM]), scale * (row[IM][RE] - row[RE][IM]),
@@ -330,7 +335,9 @@ TILE_INLINE void X(load_points)(const int points, const int taps, const int fact
         if (points != GAUSS) {
             UNROLL
             for (int j = 0; j < n; j++)
-                row[i][j] = X(load)(source + (i * n + j) * point);
+                row[i][j] = X(load)(source + j * point);
+            source += n * point;
+            KEEP_WALKING(source);
         }
         else if (i != RE && i != IM) {
             UNROLL
@@ -338,6 +345,7 @@ TILE_INLINE void X(load_points)(const int points, const int taps, const int fact
                 row[i][REAL_VALUE(k)] = X(load)(source + k * point);
             X(gather)(factor, source + 4 * point, point, &row[i][RE], &row[i][IM]);
             source += 7 * point;
+            KEEP_WALKING(source);
         }
         else
             continue;
@@ -345,13 +353,15 @@ TILE_INLINE void X(load_points)(const int points, const int taps, const int fact
     }
     if (points == GAUSS) {
         UNROLL
-        for (int k = 0; k < 4; k++)
-            X(gather)(factor, source + 3 * k * point, point,
-                      &row[RE][REAL_VALUE(k)], &row[IM][REAL_VALUE(k)]);
+        for (int k = 0; k < 4; k++) {
+            X(gather)(factor, source, point, &row[RE][REAL_VALUE(k)], &row[IM][REAL_VALUE(k)]);
+            source += 3 * point;
+            KEEP_WALKING(source);
+        }
         const REAL scale = factor == WEIGHTS ? (REAL)0.5 : (REAL)1;
         X(vec) same_re, same_im, other_re, other_im;
-        X(gather)(factor, source + 12 * point, point, &same_re, &same_im);
-        X(gather)(factor, source + 15 * point, point, &other_re, &other_im);
+        X(gather)(factor, source, point, &same_re, &same_im);
+        X(gather)(factor, source + 3 * point, point, &other_re, &other_im);
         row[RE][RE] = scale * (same_re + other_re);
         row[RE][IM] = scale * (same_im - other_im);
         row[IM][RE] = scale * (same_im + other_im);
@@ -472,11 +482,14 @@ TILE_INLINE void X(tiles_of_points_body)(const int points, const int taps, ptrdi
             X(vec) y[MOST_VALUES][MOST_VALUES];
             X(load_points)(points, taps, OUTPUTS, products + t * tile_step + part, point, y);
             UNROLL
-            for (int j = 0; j < m; j++)
+            for (int i = 0; i < m; i++) {
                 UNROLL
-                for (int i = 0; i < m; i++)
+                for (int j = 0; j < m; j++)
                     if (i < rows && j < width)
-                        X(store)(target + i * out_row + j * out_col, y[j][i] + start);
+                        X(store)(target + j * out_col, y[j][i] + start);
+                target += out_row;
+                KEEP_WALKING(target);
+            }
         }
     }
 }

@@ -19,10 +19,12 @@ cdef extern from "winograd.h" nogil:
                                  Py_ssize_t, Py_ssize_t)
     void gradients_at_points_f64(int, int, const double*, Py_ssize_t, Py_ssize_t, double*,
                                  Py_ssize_t, Py_ssize_t, Py_ssize_t)
-    void tiles_of_points_f32(int, int, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, const float*, float*,
-                             Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t)
-    void tiles_of_points_f64(int, int, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, const double*,
-                             double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t)
+    void tiles_of_points_f32(int, int, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t,
+                             const float*, float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                             Py_ssize_t)
+    void tiles_of_points_f64(int, int, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t,
+                             const double*, double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                             Py_ssize_t)
     void kernel_at_points_f32(int, int, Py_ssize_t, const float*, float*, Py_ssize_t)
     void kernel_at_points_f64(int, int, Py_ssize_t, const double*, double*, Py_ssize_t)
     void kernel_of_points_f32(int, int, Py_ssize_t, const float*, Py_ssize_t, float*)
@@ -105,11 +107,11 @@ cdef inline void tiles_of_points(
     """out[pixel][panel] of a row of tiles, from products [point][tile], plus bias"""
     cdef int points = <int> p.points, taps = <int> p.taps
     if real is float:
-        tiles_of_points_f32(points, taps, p.panel, products, point, tile_step, bias, out, out_row, out_col,
-                            count, rows, cols)
+        tiles_of_points_f32(points, taps, p.panel, products, point, tile_step, bias, out, out_row,
+                            out_col, count, rows, cols)
     else:
-        tiles_of_points_f64(points, taps, p.panel, products, point, tile_step, bias, out, out_row, out_col,
-                            count, rows, cols)
+        tiles_of_points_f64(points, taps, p.panel, products, point, tile_step, bias, out, out_row,
+                            out_col, count, rows, cols)
 
 
 cdef inline void kernel_at_points(

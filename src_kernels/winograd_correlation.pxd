@@ -219,8 +219,8 @@ cdef inline void multiply(
             target = products + start * p.product_tile
             CHECK((start + count - 1) * p.source.tile + c + depth <= p.source.point)
             if vectors * lanes == p.panel:
-                product_tile(count, vectors, False, source, p.source.tile, depth, kernel + c * p.panel,
-                             <const real*> p.zeros if chunk == 0 else target,
+                product_tile(count, vectors, False, source, p.source.tile, depth,
+                             kernel + c * p.panel, <const real*> p.zeros if chunk == 0 else target,
                              0 if chunk == 0 else p.product_tile,
                              target, p.product_tile, p.panel)
             elif chunk == 0:

@@ -140,8 +140,9 @@ cdef inline void add_products(
                 target = sums + point * p.sums_point + (q * p.channels + start) * p.panel
                 init = <const real*> p.zeros if first else target
                 if vectors * lanes == p.panel and p.dout.tile == p.panel:
-                    product_tile(count, vectors, True, x + point * p.x.point + start, p.x.tile, tiles,
-                                 panel, init, 0 if first else p.panel, target, p.panel, p.panel)
+                    product_tile(count, vectors, True, x + point * p.x.point + start, p.x.tile,
+                                 tiles, panel, init, 0 if first else p.panel, target, p.panel,
+                                 p.panel)
                 else:
                     tile(count, vectors, x + point * p.x.point + start, p.channel_offset,
                          p.tile_offset, tiles, panel, p.dout.tile,

@@ -293,7 +293,7 @@ def _task(
         co_start = block * width
         channels = min(width, e.CO - co_start)
         vectors = 2 if 2 * channels > width else 1
-        repeat_row(bias, group * e.CO + co_start, channels, sums, sums_start, count, width)
+        repeat_row(bias, group * e.CO + co_start, channels, sums, sums_start, count, width, width)
         weights = (e.groups * blocks * first + (group * blocks + block) * taps) * e.CI * width
         for chunk in range(chunks):
             k_start, k_stop = total * chunk // chunks, total * (chunk + 1) // chunks

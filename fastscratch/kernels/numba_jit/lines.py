@@ -16,7 +16,7 @@ from fastscratch.kernels.numba_jit.machine import VECTOR_BYTES
 from fastscratch.kernels.numba_jit.vectors import (
     Emitter,
     copy_line,
-    copy_pair,
+    copy_vector,
     fill_line,
     lanes,
     pointers,
@@ -163,16 +163,17 @@ def share_start(worker: int, workers: int, size: int) -> int:
 
 @inner
 def repeat_row(
-    src: Array, src_start: int, count: int, dst: Array, dst_start: int, rows: int, step: int
-) -> None:
-    """Each row of dst, two vectors wide = src, which may be shorter, and zeros."""
-    width = 2 * lanes(src)
+    src: Array, src_start: int, count: int, dst: Array, dst_start: int, rows: int, width: int,
+    step: int,
+) -> None:  # fmt: skip
+    """Each row of dst, a few vectors wide = src, which may be shorter, and zeros."""
     if rows == 0:
         return
     copy_line(src, src_start, dst, dst_start, count)
     fill_line(dst, dst_start + count, width - count, 0)
     for row in range(1, rows):
-        copy_pair(dst, dst_start, dst, dst_start + row * step)
+        for i in range(0, width, lanes(src)):
+            copy_vector(dst, dst_start + i, dst, dst_start + row * step + i)
 
 
 @inner

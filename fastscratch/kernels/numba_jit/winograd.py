@@ -303,7 +303,7 @@ def drivers(algorithm: str, taps: int, vectors: int) -> Drivers:
                     start = products_start + panel * width
                     repeat_row(
                         bias, channel, channels, products, start + points * e.product_step,
-                        images * tiles, e.bundle * width,
+                        images * tiles, width, e.bundle * width,
                     )  # fmt: skip
                     for i in range(images):
                         image, phase = (n + i) // e.dilation_h, (n + i) % e.dilation_h

@@ -18,8 +18,8 @@ def run(a, b, count):
 
 
 @numba.njit
-def run_rows(a, b, count, rows, step):
-    lines.repeat_row(a, 2, count, b, 3, rows, step)
+def run_rows(a, b, count, rows, width, step):
+    lines.repeat_row(a, 2, count, b, 3, rows, width, step)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33])
@@ -39,8 +39,9 @@ def test_lines(count, dtype):
 
 
 @pytest.mark.parametrize("rows", [0, 1, 4])
-def test_repeat_row(rows):
-    width = 2 * vectors.lanes_of(np.dtype(np.float32))
+@pytest.mark.parametrize("wide", [1, 2])
+def test_repeat_row(rows, wide):
+    width = wide * vectors.lanes_of(np.dtype(np.float32))
     a = np.arange(100, dtype=np.float32)
     for count in (1, width // 2 + 1, width):
         step = width + 3
@@ -49,7 +50,7 @@ def test_repeat_row(rows):
         row = np.zeros(width, np.float32)
         row[:count] = a[2 : 2 + count]
         ref[3:].reshape(4, step)[:rows, :width] = row
-        run_rows(a, b, count, rows, step)
+        run_rows(a, b, count, rows, width, step)
         np.testing.assert_array_equal(b, ref)
 
 
