@@ -33,7 +33,10 @@ cdef inline void correlate_columns(
     cdef Py_ssize_t end = part_start(end_panel, p.panels, p.OC)
     cdef Py_ssize_t shorter = p.OC // p.panels, longer = p.OC % p.panels
     cdef Py_ssize_t i, q, c, chunk, channels, depth, start, count, vectors, oc, width, to_step
-    cdef Py_ssize_t block, first, whole, last
+    cdef Py_ssize_t block, first, whole, last, a_step = p.panel
+    cdef bint side_by_side = not p.unpacked or p.weight.out == 1
+    if p.unpacked:
+        a_step = p.weight.channel if side_by_side else p.weight.out
     cdef const real* at = copy
     cdef const real* source
     cdef const real* packed
@@ -68,8 +71,12 @@ cdef inline void correlate_columns(
                 check_reads(p, copy, source, place + start, count, depth, 1)
                 fetch_columns(p, columns + (i - first) * p.columns_step, step * vectors // 2,
                               source, place + start, count, depth)
-            packed = <const real*> p.packed + (g * p.panels + first_panel) * p.packed_panel
-            packed += c * p.taps * p.panel
+            if p.unpacked:
+                packed = <const real*> p.weight.data + g * p.weight.group + begin * p.weight.out
+                packed += c * p.weight.channel
+            else:
+                packed = <const real*> p.packed + (g * p.panels + first_panel) * p.packed_panel
+                packed += c * p.taps * p.panel
             oc = begin
             for q in range(first_panel, end_panel):
                 width = shorter + 1 if q < longer else shorter
@@ -82,12 +89,12 @@ cdef inline void correlate_columns(
                         to = out + oc * p.out_plane + target[start]
                         to_step = p.out_plane
                     product_tile(
-                        width, 1 if 2 * count <= step else 2, True, packed, p.panel, depth,
+                        width, 1 if 2 * count <= step else 2, side_by_side, packed, a_step, depth,
                         columns + (i - first) * p.columns_step,
                         bias + oc * step if chunk == 0 else to, step if chunk == 0 else to_step,
                         to, to_step, count,
                     )
-                packed += p.packed_panel
+                packed += width * p.weight.out if p.unpacked else p.packed_panel
                 oc += width
             for i in range(first, last):
                 start = i * step

@@ -16,6 +16,8 @@ cdef enum:
     ENOUGH_JOBS = 16  # to share them out evenly among a few threads
     FEWEST_JOBS = 8
     JOBS_PER_THREAD = 4
+    FEW_PIXELS = 256  # of all images, which do not repay packing the weights of 1x1 windows
+    PAGE = 4096
     LEAST_PANELS = 3  # of a job that fetches columns
     PANELS_TOGETHER = 16  # that are packed at once, where they lie side by side
     LARGEST_COPY = 4 << 20
@@ -57,6 +59,7 @@ cdef struct Correlation:
     # the plan: a function of the problem, but for who computes which panels
     Way way
     bint direct, straight, by_row
+    bint unpacked  # whether columns meet the weights as they lie
     Py_ssize_t taps, depth  # KH*KW, C*KH*KW
     Py_ssize_t panel, panels, vectors  # output channels of a tile; vectors of its pixels
     Py_ssize_t packed_panel, packed_at_once  # elements between packed panels; panels of a job
@@ -206,7 +209,12 @@ cdef inline void plan_correlation(
     p.by_row = TILE_ROWS > LEAST_RUN and p.cols >= LEAST_RUN and (
         p.phase > 0 or p.stride_w == p.col_gap
     )
-    p.packed_size = aligned(p.G * p.panels * p.packed_panel * itemsize)
+    # Met by few pixels, weights are read as they lie (1.05 to 1.25 times as fast, with two threads
+    # up to 1.8 times); but not rows that are pages apart, which fall into one set of the cache.
+    p.unpacked = p.way == COLUMNS and p.taps == 1 and p.N * p.OH * p.OW <= FEW_PIXELS and (
+        p.weight.out == 1 or (p.weight.channel == 1 and p.weight.out * itemsize % PAGE)
+    )
+    p.packed_size = 0 if p.unpacked else aligned(p.G * p.panels * p.packed_panel * itemsize)
     p.packed_at_once = 1
     if p.way == COLUMNS and p.weight.out == 1:
         p.packed_at_once = max(1, min(PANELS_TOGETHER, p.panels // JOBS_PER_THREAD))
@@ -363,6 +371,8 @@ cdef inline Py_ssize_t* pixels_of(const Correlation* p, Py_ssize_t worker) noexc
 
 
 cdef inline Py_ssize_t packing_jobs(const Correlation* p) noexcept nogil:
+    if p.unpacked:
+        return 0
     return p.G * ceil_div(p.panels, p.packed_at_once)
 
 
@@ -376,7 +386,7 @@ cdef inline void pack_panels(const Correlation* p, Py_ssize_t job, real* tag) no
     cdef Py_ssize_t g = job // blocks, begin = job % blocks * p.packed_at_once, q
     cdef Py_ssize_t count = min(p.packed_at_once, p.panels - begin)
     cdef Py_ssize_t[PANELS_TOGETHER + 1] first
-    if job >= p.G * blocks:
+    if job >= p.G * blocks or p.unpacked:
         return
     if p.packed_at_once == 1:
         pack_panel(p, job, tag)
