@@ -40,6 +40,9 @@ LEAST_CHANNELS, LEAST_PRODUCTS = 3 * ROWS, 768
 tile do (0.9 to 2.7 times as fast, below 0.7 to 0.9 times), and with strides, which others copy more
 slowly, always (1.0 to 2.3 times)."""
 
+FEW_PIXELS = 256
+"""Of all images, which do not repay packing the weights."""
+
 COLUMNS_BYTES = 192 * 1024
 """Of the columns of a task, in L2 beside the weights that stream by."""
 
@@ -84,6 +87,10 @@ class Extents(NamedTuple):
     local_plane: int
     bias_start: int
     """Where the biases begin in what is packed: a row of a tile each."""
+    unpacked: int
+    """Whether the weights are read as they lie."""
+    weight_step: int
+    """From a row of a tile to the next; where those are neighbours, from a channel to the next."""
 
 
 class Plan(NamedTuple):
@@ -121,12 +128,14 @@ def plan(c: Correlation, dtype: np.dtype[np.floating]) -> Plan | None:
     parts = min(panels, -(-wanted // (blocks * c.groups)))
     # A row that is taken apart is written on behind its end, by up to a vector.
     local_plane = 0 if as_it_lies else -(-steps // blocks) * step + step
-    bias_start = c.groups * panels * ROWS * CI
+    # Not rows that are pages apart, which fall into one set of the cache.
+    unpacked = c.out[0] * area <= FEW_PIXELS and (c.flipped or CI * dtype.itemsize % 4096 != 0)
+    bias_start = 0 if unpacked else c.groups * panels * ROWS * CI
     extents = Extents._make((
         c.out[0], c.groups, CI, CO, *c.source[2:], *c.out[2:], *c.step, *c.out_step,
         int(c.flipped), *seen[0].first, *origin, height, width, int(as_it_lies),
         int(as_it_goes), panels, parts, blocks, -(-CI // CHUNK), local_plane,
-        bias_start,
+        bias_start, int(unpacked), (CO if c.flipped else CI) if unpacked else ROWS,
     ))  # fmt: skip
     # Behind the planes goes every second pixel of a row, which is not wanted.
     local_size = CI * local_plane + 2 * step + width if local_plane else 0
@@ -145,7 +154,9 @@ def pack(worker: int, workers: int, weight: In, packed: Out, bias: In, e: Extent
         group, panel = task // e.panels, task % e.panels
         first, stop = e.CO * panel // e.panels, e.CO * (panel + 1) // e.panels
         target = task * ROWS * e.CI
-        if e.flipped:
+        if e.unpacked:
+            pass
+        elif e.flipped:
             for ci in range(e.CI):
                 source = (group * e.CI + ci) * e.CO + first
                 copy_line(weight, source, packed, target + ci * ROWS, stop - first)
@@ -285,8 +296,8 @@ def _store(
 
 @inner
 def _task(
-    task: int, source: Array, packed: Array, out: Array, local: Array, local_start: int,
-    columns: Array, columns_start: int, edge: Array, edge_start: int, e: Extents,
+    task: int, source: Array, weight: Array, packed: Array, out: Array, local: Array,
+    local_start: int, columns: Array, columns_start: int, edge: Array, edge_start: int, e: Extents,
 ) -> None:  # fmt: skip
     """Some steps of pixels, times a part of the output channels of a group."""
     part, rest = task % e.parts, task // e.parts
@@ -302,7 +313,11 @@ def _task(
         co = e.CO * panel // e.panels
         rows = e.CO * (panel + 1) // e.panels - co
         channel = group * e.CO + co
-        weights = (group * e.panels + panel) * ROWS * e.CI
+        weights, channel_step = (group * e.panels + panel) * ROWS * e.CI, ROWS
+        if e.unpacked:
+            weights, channel_step = channel * e.CI, 1
+            if e.flipped:
+                weights, channel_step = group * e.CI * e.CO + co, e.CO
         for at in range(first, stop, step):
             n, place = at // area, at % area
             count = min(step, stop - at)
@@ -317,7 +332,8 @@ def _task(
                 if chunk > 0:
                     begin, begin_row = target, target_row
                 product_tile(
-                    rows, 2, 1, packed, weights + k * ROWS, ROWS, k_stop - k,
+                    rows, 2, e.flipped | 1 - e.unpacked, weight if e.unpacked else packed,
+                    weights + k * channel_step, e.weight_step, k_stop - k,
                     columns, columns_start + (at - first) * e.CI + k * step,
                     packed if chunk == 0 else out if direct else edge, begin, begin_row,
                     out if direct else edge, target, target_row,
@@ -328,14 +344,14 @@ def _task(
 
 @driver
 def correlate_columns(
-    worker: int, workers: int, queue: Tasks, source: In, packed: In, out: Out, local: Out,
-    columns: Out, edge: Out, e: Extents,
+    worker: int, workers: int, queue: Tasks, source: In, weight: In, packed: In, out: Out,
+    local: Out, columns: Out, edge: Out, e: Extents,
 ) -> None:  # fmt: skip
     """Every task, each worker with its slice of the scratch."""
     task = take(queue)
     while task < e.groups * e.blocks * e.parts:
         _task(
-            task, source, packed, out, local, worker * (local.size // workers),
+            task, source, weight, packed, out, local, worker * (local.size // workers),
             columns, worker * (columns.size // workers), edge, worker * (edge.size // workers), e,
         )  # fmt: skip
         task = take(queue)

@@ -155,7 +155,8 @@ def run(
         ) as (packed, *pieces, _):
             run_both(
                 both, columns.pack, (weight, packed, bias, plan.packing),
-                columns.correlate_columns, (source, packed, out, *pieces, plan.computing),
+                columns.correlate_columns,
+                (source, weight, packed, out, *pieces, plan.computing),
             )  # fmt: skip
         return
     if isinstance(plan, correlate_wide.Plan):
