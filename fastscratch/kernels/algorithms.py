@@ -104,8 +104,8 @@ def winograd2_prefers(p: Problem) -> bool:
     more wide, with 24 of 32 channels 0.7 to 1.0 times up to 24 summed ones, with fewer 0.2 to 1.1
     times; on narrower maps 0.7 to 1.9 times from 16 summed channels on. With one full vector made
     (16 channels at AVX-512) and as many summed it was 1.2 to 1.5 times on a processor with one such
-    multiply-add a cycle; on those with two, which it does not help as much, nobody measured: it
-    takes twice as many summed. The weights' gradient: 0.9 to 2.0 times from 16 channels of x on;
+    multiply-add a cycle. Those with two spend less on products: there it was not measured, and so
+    it takes twice as many summed. The weights' gradient: 0.9 to 2.0 times from 16 channels of x on;
     with 3 or 5 filters 0.6 to 1.1 times on wide maps and 1.2 to 8.6 times on narrow ones. A single
     tile does not pay for the transform of the weights (0.9 times).
 
