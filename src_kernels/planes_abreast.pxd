@@ -78,7 +78,7 @@ cdef inline void correlate_abreast(
 ) noexcept nogil:
     """One job: the planes of some channels, transposed, row by row, and back."""
     cdef const Planes* s = &p.planes
-    cdef Py_ssize_t lanes = lanes_of(sizeof(real)), taps = s.KH * s.KW, n, i
+    cdef Py_ssize_t lanes = lanes_of(sizeof(real)), taps = s.KH * s.KW, n, i, k
     cdef Py_ssize_t part = job % p.parts, c = job // p.parts * lanes, width = min(lanes, s.G - c)
     cdef Py_ssize_t source_plane = s.source_h * s.source_w, plane = s.target_h * s.target_w
     cdef real* weight = <real*> (p.workspace + worker * p.workspace_size)
@@ -90,6 +90,11 @@ cdef inline void correlate_abreast(
     transpose(weight, lanes, <const real*> p.weight + c * taps, taps, width, taps)
     for i in range(lanes):
         start[i] = bias[c + i] if bias != NULL and i < width else 0
+    if bias != NULL:
+        # Forward, an infinite weight meets the zeros around a plane, too, which makes NaN of them.
+        for k in range(taps):
+            for i in range(lanes):
+                start[i] += 0 * weight[k * lanes + i]
     for n in range(part_start(part, p.parts, s.N), part_start(part + 1, p.parts, s.N)):
         transpose(pixels, lanes, source + (n * s.G + c) * source_plane, source_plane, width,
                   source_plane)

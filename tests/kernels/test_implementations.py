@@ -167,3 +167,24 @@ def test_whole_layers_are_exact_on_whole_numbers(problem, backend, require_backe
         if entry.backend == backend:
             for key, found in run(entry).items():
                 np.testing.assert_array_equal(found, expected[key], err_msg=f"{entry.name}, {key}")
+
+
+@pytest.mark.parametrize("backend", ["cython", "numba"])
+@pytest.mark.parametrize("shape", ["n2c35h7w7:oc35k7p3g35", "n1c18h14w14:oc18k5s2p2g18floor"])
+def test_infinite_weights_meet_the_zeros_around_planes(shape, backend, require_backend):
+    """What is not finite by the reference is not here, whether or not such zeros are multiplied."""
+    require_backend(backend)
+    problem = parse_problem(f"conv2d_forward:f32:{shape}")
+    inputs = make_inputs(problem)
+    inputs["weight"] = inputs["weight"].copy()
+    inputs["weight"][3, 0, 0, 0], inputs["weight"][7, 0, 4, 2] = np.inf, np.nan
+    found = {}
+    for entry in OPS[problem.op].implementations:
+        if entry.backend in ("numpy", backend) and entry.algorithm is None:
+            outputs = empty_outputs(problem, inputs)
+            with np.errstate(invalid="ignore"):
+                run_kernel(entry.load(), problem, inputs | outputs, 2)
+            found[entry.backend] = np.isfinite(outputs["y"])
+    assert not found["numpy"][:, [3, 7]].all(axis=(0, 2, 3)).any()
+    np.testing.assert_array_equal(found["numpy"] | found[backend], found["numpy"])
+    assert found[backend][:, :3].all() and found[backend][:, 8:].all()

@@ -30,6 +30,7 @@ from fastscratch.kernels.numba_jit.compile import (
     inlined,
     intrinsic,
 )
+from fastscratch.kernels.numba_jit.lines import get, put
 from fastscratch.kernels.numba_jit.machine import FUSED, VECTOR_BYTES
 from fastscratch.kernels.numba_jit.phases import Correlation, Phase
 from fastscratch.kernels.numba_jit.vectors import (
@@ -262,6 +263,12 @@ def correlate_abreast(step: int, rows: tuple[Pair, ...]) -> Driver:
                 fill_line(local, taps, sums - taps, 0)
             transpose(weight, c * e.taps, e.taps, channels, e.taps, local, taps, side)
             copy_line(bias, c, local, start, channels)
+            if e.tap_col > 0:
+                # Forward, an infinite weight meets the zeros around a plane, too: NaN.
+                for k in range(e.taps):
+                    for i in range(side):
+                        zero = get(local, taps + k * side + i) * 0
+                        put(local, start + i, get(local, start + i) + zero)
             for n in range(e.N * part // e.parts, e.N * (part + 1) // e.parts):
                 image = n * e.groups + c
                 transpose(
