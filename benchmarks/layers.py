@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import fastscratch as fs
-from benchmarks.compare import time_problem, torch_call
+from benchmarks.compare import first_output, time_problem, torch_call
 from fastscratch.dispatch.machine import processor_name, usable_processors
 from fastscratch.kernels.problem import CONV_OPS, Problem, parse_problem
 from fastscratch.ops.explain import call_of
@@ -134,17 +134,10 @@ def measure(
             "torch": torch_call(problem, arrays, num_threads),
             backend: partial(call_of(problem, arrays), backend=backend),
         }
-        check(problem, *(first(call()) for call in calls.values()))
+        check(problem, *(first_output(call()) for call in calls.values()))
         seconds = time_problem(problem, calls, num_threads, rounds)["seconds"]
         gains[op] = seconds["torch"] / seconds[backend]
     return gains
-
-
-def first(result: Any) -> Any:
-    """What the operation is about, without the bias' gradient; PyTorch gives None before it."""
-    if isinstance(result, (tuple, list)):
-        result = next(part for part in result if part is not None)
-    return np.asarray(result)
 
 
 def check(problem: Problem, theirs: Any, ours: Any) -> None:

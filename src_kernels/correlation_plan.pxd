@@ -209,7 +209,7 @@ cdef inline void plan_correlation(
     p.by_row = TILE_ROWS > LEAST_RUN and p.cols >= LEAST_RUN and (
         p.phase > 0 or p.stride_w == p.col_gap
     )
-    # Met by few pixels, weights are read as they lie (1.05 to 1.25 times as fast, with two threads
+    # Met by few pixels, weights are read as they lie (1.0 to 1.25 times as fast, with two threads
     # up to 1.8 times); but not rows that are pages apart, which fall into one set of the cache.
     p.unpacked = p.way == COLUMNS and p.taps == 1 and p.N * p.OH * p.OW <= FEW_PIXELS and (
         p.weight.out == 1 or (p.weight.channel == 1 and p.weight.out * itemsize % PAGE)

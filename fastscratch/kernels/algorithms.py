@@ -160,7 +160,7 @@ def gauss_prefers(p: Problem) -> bool:
     1.36; one thread). With memory of 5 GB/s and vectors of 16, 32 and 64 bytes it was 1.2, 1.1 and
     1.1 times (0.95 to 1.3), the weights' gradient 1.2, 1.0 and 0.9 times (0.75 to 1.6); there with
     192 channels 0.4 to 1.1 times, with 64 tiles 0.7 to 1.1 times. With one vector made and one
-    summed it was 1.3 to 1.7 times as fast as directly, with one multiply-add a cycle. Groups of up
+    summed it was 1.4 to 1.7 times as fast as directly, with one multiply-add a cycle. Groups of up
     to 64 channels are small problems that threads share out: 32 tiles of each are enough (1.2 to
     1.3 times).
     """

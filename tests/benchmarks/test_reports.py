@@ -9,6 +9,7 @@ from benchmarks import __main__ as commands
 from benchmarks import peers, peers_report, speed
 from benchmarks.kernel_profile import Function, name_at, part_of
 from benchmarks.publish import rewrite
+from fastscratch.kernels.problem import WindowProblem, parse_problem
 
 ROW = {
     "op": "conv2d_forward", "shape": "tiny", "threads": 1, "flops": 8, "bytes": 2,
@@ -134,3 +135,16 @@ def test_samples_are_named_by_the_innermost_function():
         "library", "pack_tile", "library"
     ]  # fmt: skip
     assert part_of("pack_tile") == "packing"
+
+
+def test_layers_are_convolutions_that_exist():
+    """Those of the networks, and random ones, the same for the same seed."""
+    from benchmarks.layers import NETWORKS, random_layers
+
+    named = [layer for network in NETWORKS.values() for layer in network.split()]
+    drawn = list(random_layers(20, 1))
+    assert drawn == list(random_layers(20, 1))
+    for layer in named + drawn:
+        problem = parse_problem(f"conv2d_forward:f32:{layer}floor")
+        assert isinstance(problem, WindowProblem)
+        assert min(problem.outputs) >= 1
