@@ -1,4 +1,4 @@
-"""Convolution at stride 1 with fewer multiplications: Winograd's F(m x m, taps x taps).
+"""Convolution with fewer multiplications: Winograd's F(m x m, taps x taps).
 
 A tile of m x m outputs is part of a product of polynomials, in two dimensions. It is known from the
 product's values at as many points on either axis as a tile sees pixels, m + taps - 1, one of them
@@ -12,12 +12,31 @@ product over the channels.
 A dilated window sees every second or every n-th row and column: its tiles are those of as many
 images on either axis, whose pixels lie between each other.
 
+Strided windows and large ones are cut into pieces of two to four taps on either axis: every n-th
+tap, as each phase of an image meets them, or some that are side by side. Each piece is a window at
+stride 1 of an image of its own, and the sums of all are added up. A missing last tap is zero, and
+so is its value at infinity: those products are left out.
+
+                     taps of pieces    products for each output, and of the plain sum
+    3x3, stride 2    2, 1               5.4    9    winograd2, F(3x3, 2x2)
+    4x4, stride 2    2, 2               7.1   16    the same
+    5x5, stride 2    3, 2              12.3   25    winograd2, F(2x2, 3x3)
+    5x5              3, 2               9.8   25    gauss, F(4x4, 3x3)
+    7x7, stride 2    4, 3              17.4   49    gauss, F(3x3, 4x4)
+    7x7              4, 3              17.4   49    the same
+    9x9              3, 3, 3           25.9   81    gauss, F(4x4, 3x3)
+
+Forward and for the weights such images are further channels of one sum, and so they are for the
+gradient of the input at stride 1. With strides that is made of a phase from each piece, all from
+the same tiles of dout.
+
 Three algorithms differ in their tiles and points:
 
-    winograd2  F(2x2, 3x3): 16 multiplications, 4 for each output where the plain sum has 9
+    winograd2  F(2x2, 3x3): 16 multiplications, 4 for each output where the plain sum has 9;
+               F(3x3, 2x2), 1.8 where it has 4
     gauss      46 multiplications, two of the points are i and -i: F(4x4, 3x3), 2.9 for each output;
-               F(3x3, 4x4), 5.1 where the plain sum has 16; and F(2x2, 5x5), 11.5 where it has 25
-    winograd4  F(4x4, 3x3): 36, 2.25 for each output, of which digits are lost
+               F(3x3, 4x4), 5.1 where the plain sum has 16
+    winograd4  F(4x4, 3x3): 36, 2.25 for each output, of which digits are lost; 3x3 at stride 1 only
 
 Lavin and Gray, "Fast algorithms for convolutional neural networks" (2015); Meng and Brothers,
 "Efficient Winograd convolution via integer arithmetic" (2019). The transforms of a tile are in
@@ -30,6 +49,7 @@ from cython.parallel cimport prange, threadid
 from libc.stdint cimport uintptr_t
 from libc.string cimport memset
 
+from geometry cimport ceil_div
 from tile cimport real
 from winograd cimport F2, F4, GAUSS, count_tiles
 from winograd_correlation cimport (
@@ -76,10 +96,10 @@ cdef void correlate_group(
     cdef Correlation p = every[0]
     cdef Py_ssize_t turn, first, panels, job
     p.source.data = <const real*> p.source.data + g * p.C * p.source.H * p.source.W
-    p.weight = <const real*> p.weight + g * p.OC * p.C * p.tiles.taps * p.tiles.taps
+    p.weight = <const real*> p.weight + g * p.OC * p.C * p.tiles.window * p.tiles.window
     if p.bias != NULL:
         p.bias = <const real*> p.bias + g * p.OC
-    out += g * p.OC * p.tiles.OH * p.tiles.OW
+    out += g * p.OC * p.H * p.W
     p.kernels = memory
     p.padded_bias = memory + p.kernels_size
     p.zeros = <char*> p.padded_bias + p.bias_size
@@ -104,47 +124,60 @@ cdef void correlate_group(
 
 
 cdef void correlation(
-    int points, cnp.ndarray x, cnp.ndarray weight, const real* bias, cnp.ndarray y, tuple padding,
-    tuple dilation, int groups, bint flipped, int num_threads,
+    int points, cnp.ndarray x, cnp.ndarray weight, const real* bias, cnp.ndarray y, tuple stride,
+    tuple padding, tuple dilation, int groups, bint flipped, int num_threads,
 ):
     cdef Correlation p
     if y.size == 0:
         return
-    cdef Py_ssize_t dilation_h = dilation[0], dilation_w = dilation[1]
-    cdef Py_ssize_t overlap = weight.shape[2] - 1
-    count_tiles(
-        &p.tiles, points, overlap + 1, x.shape[0], y.shape[2], y.shape[3], dilation_h, dilation_w
-    )
+    cdef Py_ssize_t dilation_h = dilation[0], dilation_w = dilation[1], step = stride[0]
+    cdef Py_ssize_t top, left, rows = y.shape[2], cols = y.shape[3]
+    top, _, left, _ = padding
     p.G, p.C, p.OC = groups, x.shape[1] // groups, y.shape[1] // groups
+    p.H, p.W, p.top, p.left, p.stride = rows, cols, 0, 0, 1
+    if flipped:  # the phases of the output, from the first one that is not all padding
+        p.stride, p.top, p.left = step, top % step, left % step
+        rows, cols = ceil_div(p.top + rows, step), ceil_div(p.left + cols, step)
+    count_tiles(
+        &p.tiles, points, weight.shape[2], step, x.shape[0], rows, cols, dilation_h, dilation_w
+    )
     p.weight, p.bias, p.flipped = weight.data, bias, flipped
     p.source.data, p.source.C = x.data, x.shape[1]
     p.source.H, p.source.W = x.shape[2], x.shape[3]
-    p.source.overlap = overlap
-    p.source.top, _, p.source.left, _ = padding
-    if flipped:
-        p.source.top = overlap * dilation_h - p.source.top
-        p.source.left = overlap * dilation_w - p.source.left
+    p.source.overlap = p.tiles.taps - 1
+    p.source.stride, p.source.pieces = step, p.tiles.pieces
+    p.source.top, p.source.left = top, left
+    if flipped and step > 1:
+        p.source.stride = p.source.pieces = 1
+        p.source.top = p.source.overlap - top // step
+        p.source.left = p.source.overlap - left // step
+    elif flipped:
+        p.source.top = (p.tiles.window - 1) * dilation_h - top
+        p.source.left = (p.tiles.window - 1) * dilation_w - left
     run_correlation(&p, <real*> y.data, num_threads)
 
 
 cdef void gradient(
-    int points, Py_ssize_t taps, cnp.ndarray dout, cnp.ndarray x, real* dw, real* db, tuple padding,
-    tuple dilation, int groups, int num_threads,
+    int points, Py_ssize_t window, cnp.ndarray dout, cnp.ndarray x, real* dw, real* db,
+    tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     cdef Gradient p
     p.G, p.C, p.OC = groups, x.shape[1] // groups, dout.shape[1] // groups
     if x.shape[0] == 0:
-        memset(dw, 0, p.G * p.OC * p.C * taps * taps * sizeof(real))
+        memset(dw, 0, p.G * p.OC * p.C * window * window * sizeof(real))
         memset(db, 0, p.G * p.OC * sizeof(real))
         return
     count_tiles(
-        &p.tiles, points, taps, x.shape[0], dout.shape[2], dout.shape[3], dilation[0], dilation[1]
+        &p.tiles, points, window, stride[0], x.shape[0], dout.shape[2], dout.shape[3], dilation[0],
+        dilation[1],
     )
     p.x.data, p.x.C, p.x.H, p.x.W = x.data, x.shape[1], x.shape[2], x.shape[3]
     p.x.top, _, p.x.left, _ = padding
     p.dout.data, p.dout.C = dout.data, dout.shape[1]
     p.dout.H, p.dout.W = p.tiles.OH, p.tiles.OW
     p.dout.top = p.dout.left = 0
+    p.x.stride, p.x.pieces = p.tiles.stride, p.tiles.pieces
+    p.dout.stride = p.dout.pieces = 1
     plan_gradient(&p, sizeof(real))
     cdef int at_once = threads_of_groups(p.G, num_threads)
     cdef Py_ssize_t jobs = p.channel_blocks * p.groups * p.parts, g
@@ -171,7 +204,7 @@ cdef void gradient_of_group(
     cdef Py_ssize_t ends = jobs // p.parts * p.group if p.parts > 1 else 0, job
     p.x.data = <const real*> p.x.data + g * p.C * p.x.H * p.x.W
     p.dout.data = <const real*> p.dout.data + g * p.OC * p.dout.H * p.dout.W
-    dw += g * p.OC * p.C * p.tiles.taps * p.tiles.taps
+    dw += g * p.OC * p.C * p.tiles.window * p.tiles.window
     db += g * p.OC
     p.sums = memory
     p.zeros = memory + (jobs if p.parts > 1 else workers) * p.sums_size
@@ -193,39 +226,39 @@ cdef void gradient_of_group(
 
 
 cdef void forward(
-    int points, cnp.ndarray x, cnp.ndarray weight, cnp.ndarray bias, cnp.ndarray y, tuple padding,
-    tuple dilation, int groups, int num_threads,
+    int points, cnp.ndarray x, cnp.ndarray weight, cnp.ndarray bias, cnp.ndarray y, tuple stride,
+    tuple padding, tuple dilation, int groups, int num_threads,
 ):
     if x.descr.type_num == cnp.NPY_FLOAT32:
-        correlation(points, x, weight, <const float*> bias.data, y, padding, dilation, groups,
-                    False, num_threads)
+        correlation(points, x, weight, <const float*> bias.data, y, stride, padding,
+                    dilation, groups, False, num_threads)
     else:
-        correlation(points, x, weight, <const double*> bias.data, y, padding, dilation, groups,
-                    False, num_threads)
+        correlation(points, x, weight, <const double*> bias.data, y, stride, padding,
+                    dilation, groups, False, num_threads)
 
 
 cdef void backward_input(
-    int points, cnp.ndarray dout, cnp.ndarray weight, cnp.ndarray dx, tuple padding,
-    tuple dilation, int groups, int num_threads,
+    int points, cnp.ndarray dout, cnp.ndarray weight, cnp.ndarray dx, tuple stride,
+    tuple padding, tuple dilation, int groups, int num_threads,
 ):
     if dx.descr.type_num == cnp.NPY_FLOAT32:
-        correlation(points, dout, weight, <const float*> NULL, dx, padding, dilation, groups,
-                    True, num_threads)
+        correlation(points, dout, weight, <const float*> NULL, dx, stride, padding, dilation,
+                    groups, True, num_threads)
     else:
-        correlation(points, dout, weight, <const double*> NULL, dx, padding, dilation, groups,
-                    True, num_threads)
+        correlation(points, dout, weight, <const double*> NULL, dx, stride, padding, dilation,
+                    groups, True, num_threads)
 
 
 cdef void backward_weight(
-    int points, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dw, cnp.ndarray db, tuple padding,
-    tuple dilation, int groups, int num_threads,
+    int points, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dw, cnp.ndarray db, tuple stride,
+    tuple padding, tuple dilation, int groups, int num_threads,
 ):
     if x.descr.type_num == cnp.NPY_FLOAT32:
-        gradient(points, dw.shape[2], dout, x, <float*> dw.data, <float*> db.data, padding,
-                 dilation, groups, num_threads)
+        gradient(points, dw.shape[2], dout, x, <float*> dw.data, <float*> db.data, stride,
+                 padding, dilation, groups, num_threads)
     else:
-        gradient(points, dw.shape[2], dout, x, <double*> dw.data, <double*> db.data, padding,
-                 dilation, groups, num_threads)
+        gradient(points, dw.shape[2], dout, x, <double*> dw.data, <double*> db.data, stride,
+                 padding, dilation, groups, num_threads)
 
 
 def winograd2_forward(
@@ -233,7 +266,7 @@ def winograd2_forward(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """y = bias + A^T [sum over c of (G weight G^T) * (B^T x B)] A, for each 2x2 tile of y."""
-    forward(F2, x, weight, bias, y, padding, dilation, groups, num_threads)
+    forward(F2, x, weight, bias, y, stride, padding, dilation, groups, num_threads)
 
 
 def winograd2_backward_input(
@@ -241,7 +274,7 @@ def winograd2_backward_input(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dx = A^T [sum over oc of (G flipped weight G^T) * (B^T dout B)] A, for each 2x2 tile."""
-    backward_input(F2, dout, weight, dx, padding, dilation, groups, num_threads)
+    backward_input(F2, dout, weight, dx, stride, padding, dilation, groups, num_threads)
 
 
 def winograd2_backward_weight(
@@ -249,7 +282,7 @@ def winograd2_backward_weight(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dw = G^T [sum over 2x2 tiles of dout of (A dout A^T) * (B^T x B)] G; db too."""
-    backward_weight(F2, dout, x, dw, db, padding, dilation, groups, num_threads)
+    backward_weight(F2, dout, x, dw, db, stride, padding, dilation, groups, num_threads)
 
 
 def winograd4_forward(
@@ -257,7 +290,7 @@ def winograd4_forward(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """y = bias + A^T [sum over c of (G weight G^T) * (B^T x B)] A, for each 4x4 tile of y."""
-    forward(F4, x, weight, bias, y, padding, dilation, groups, num_threads)
+    forward(F4, x, weight, bias, y, stride, padding, dilation, groups, num_threads)
 
 
 def winograd4_backward_input(
@@ -265,7 +298,7 @@ def winograd4_backward_input(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dx = A^T [sum over oc of (G flipped weight G^T) * (B^T dout B)] A, for each 4x4 tile."""
-    backward_input(F4, dout, weight, dx, padding, dilation, groups, num_threads)
+    backward_input(F4, dout, weight, dx, stride, padding, dilation, groups, num_threads)
 
 
 def winograd4_backward_weight(
@@ -273,7 +306,7 @@ def winograd4_backward_weight(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dw = G^T [sum over 4x4 tiles of dout of (A dout A^T) * (B^T x B)] G; db too."""
-    backward_weight(F4, dout, x, dw, db, padding, dilation, groups, num_threads)
+    backward_weight(F4, dout, x, dw, db, stride, padding, dilation, groups, num_threads)
 
 
 def gauss_forward(
@@ -281,7 +314,7 @@ def gauss_forward(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """y = bias + A^T [sum over c of (G weight G^T) * (B^T x B)] A, for each tile of y."""
-    forward(GAUSS, x, weight, bias, y, padding, dilation, groups, num_threads)
+    forward(GAUSS, x, weight, bias, y, stride, padding, dilation, groups, num_threads)
 
 
 def gauss_backward_input(
@@ -289,7 +322,7 @@ def gauss_backward_input(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dx = A^T [sum over oc of (G flipped weight G^T) * (B^T dout B)] A, for each tile."""
-    backward_input(GAUSS, dout, weight, dx, padding, dilation, groups, num_threads)
+    backward_input(GAUSS, dout, weight, dx, stride, padding, dilation, groups, num_threads)
 
 
 def gauss_backward_weight(
@@ -297,4 +330,4 @@ def gauss_backward_weight(
     tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     """dw = G^T [sum over tiles of dout of (A dout A^T) * (B^T x B)] G; db too."""
-    backward_weight(GAUSS, dout, x, dw, db, padding, dilation, groups, num_threads)
+    backward_weight(GAUSS, dout, x, dw, db, stride, padding, dilation, groups, num_threads)

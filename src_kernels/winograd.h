@@ -1,7 +1,7 @@
 /* The transforms of Winograd's convolution F(m x m, taps x taps), as programs on vectors of channels.
 
-   C, as Cython has no vector types. An algorithm is known by its number of points: F2 and F4 are F(2x2, 3x3)
-   and F(4x4, 3x3), and GAUSS is F(4x4, 3x3), F(3x3, 4x4) and F(2x2, 5x5). Each axis has
+   C, as Cython has no vector types. An algorithm is known by its number of points: F2 is F(2x2, 3x3) and
+   F(3x3, 2x2), F4 is F(4x4, 3x3), and GAUSS is F(4x4, 3x3) and F(3x3, 4x4). Each axis has
    n = m + taps - 1 values, the extent of a tile of the image; to the points, both axes are transformed, and
    what comes out is spread to the points. Both numbers are constants wherever they are used, so that every
    loop here is unrolled.
@@ -22,20 +22,20 @@
 #define VALUES(points) ((points) == F2 ? 4 : 6)
 #define OUTPUTS_OF(points, taps) (VALUES(points) - (taps) + 1)
 #define MOST_VALUES 6
-#define MOST_TAPS 5
+#define MOST_TAPS 4
 
 /* Calls a function's body for an algorithm. */
 #define BY_ALGORITHM(body, ...)             \
-    if (points == F2)                       \
+    if (points == F2 && taps == 2)          \
+        body(F2, 2, __VA_ARGS__);           \
+    else if (points == F2)                  \
         body(F2, 3, __VA_ARGS__);           \
     else if (points == F4)                  \
         body(F4, 3, __VA_ARGS__);           \
     else if (taps == 3)                     \
         body(GAUSS, 3, __VA_ARGS__);        \
-    else if (taps == 4)                     \
-        body(GAUSS, 4, __VA_ARGS__);        \
     else                                    \
-        body(GAUSS, 5, __VA_ARGS__)
+        body(GAUSS, 4, __VA_ARGS__)
 
 /* Which of the three factors of a sum of products is transformed. */
 enum { IMAGE, WEIGHTS, OUTPUTS };
@@ -65,7 +65,7 @@ enum { IMAGE, WEIGHTS, OUTPUTS };
 
 #define UNROLL _Pragma("GCC unroll 8")
 
-/* F2, F(2x2, 3x3): the points 0, 1, -1 and infinity. Integers stay exact: sums are halved, not their terms.
+/* F2: the points 0, 1, -1 and infinity. Integers stay exact: sums are halved, not their terms.
 
    F4, F(4x4, 3x3): 0, A, -A, B, -B and infinity, where A and B are near 1 and their powers are exact.
    The error is a quarter of that of the customary 1 and 2, whose fourth powers lie far apart. Two points +-p
@@ -127,11 +127,11 @@ TILE_INLINE X(vec) X(sum_of_second)(const int first, const int count, const int 
 TILE_INLINE void X(weights_values)(const int points, const int taps, const X(vec) *g, X(vec) *u)
 {
     if (points == F2) {
-        const X(vec) outer = g[0] + g[2];
+        const X(vec) even = X(sum_of_second)(0, taps, 0, g), odd = X(sum_of_second)(1, taps, 0, g);
         u[0] = g[0];
-        u[1] = (REAL)0.5 * (outer + g[1]);
-        u[2] = (REAL)0.5 * (outer - g[1]);
-        u[3] = g[2];
+        u[1] = (REAL)0.5 * (even + odd);
+        u[2] = (REAL)0.5 * (even - odd);
+        u[3] = g[taps - 1];
         return;
     }
     if (points == GAUSS) {
@@ -172,12 +172,15 @@ TILE_INLINE void X(coefficients)(const int count, const X(vec) first, const X(ve
 /* A^T p: m outputs from an axis' values of the products. */
 TILE_INLINE void X(outputs_of_values)(const int points, const int m, const X(vec) *p, X(vec) *y)
 {
+    const X(vec) even = p[1] + p[2], odd = p[1] - p[2];
     if (points == F2) {
-        y[0] = (p[0] + p[1]) + p[2];
-        y[1] = (p[1] - p[2]) - p[3];
+        UNROLL
+        for (int k = 0; k < m; k++)
+            y[k] = k & 1 ? odd : even;
+        y[0] = p[0] + y[0];
+        y[m - 1] = y[m - 1] - p[3];
         return;
     }
-    const X(vec) even = p[1] + p[2], odd = p[1] - p[2];
     if (points == GAUSS) {
         X(coefficients)(m, p[0], even, odd, p[RE], p[IM], p[5], y);
         return;
@@ -192,19 +195,18 @@ TILE_INLINE void X(outputs_of_values)(const int points, const int m, const X(vec
 /* A dy: the way back of outputs_of_values. */
 TILE_INLINE void X(outputs_values)(const int points, const int m, const X(vec) *dy, X(vec) *d)
 {
-    if (points == F2) {
-        d[0] = dy[0];
-        d[1] = dy[0] + dy[1];
-        d[2] = dy[0] - dy[1];
-        d[3] = -dy[1];
-        return;
-    }
     d[0] = dy[0];
-    d[5] = dy[m - 1];
-    if (points == GAUSS) {
+    if (points != F4) {
         const X(vec) even = X(sum_of_second)(0, m, 0, dy), odd = X(sum_of_second)(1, m, 0, dy);
         d[1] = even + odd;
         d[2] = even - odd;
+    }
+    if (points == F2) {
+        d[3] = -dy[m - 1];
+        return;
+    }
+    d[5] = dy[m - 1];
+    if (points == GAUSS) {
         d[RE] = X(sum_of_second)(0, m, 1, dy);
         d[IM] = X(sum_of_second)(1, m, 1, dy);
         return;
@@ -221,10 +223,12 @@ TILE_INLINE void X(outputs_values)(const int points, const int m, const X(vec) *
 TILE_INLINE void X(weights_of_values)(const int points, const int taps, const X(vec) *s, X(vec) *g)
 {
     if (points == F2) {
-        const X(vec) sum = (REAL)0.5 * (s[1] + s[2]);
-        g[0] = s[0] + sum;
-        g[1] = (REAL)0.5 * (s[1] - s[2]);
-        g[2] = sum + s[3];
+        const X(vec) even = (REAL)0.5 * (s[1] + s[2]), odd = (REAL)0.5 * (s[1] - s[2]);
+        UNROLL
+        for (int k = 0; k < taps; k++)
+            g[k] = k & 1 ? odd : even;
+        g[0] = s[0] + g[0];
+        g[taps - 1] = g[taps - 1] + s[3];
         return;
     }
     if (points == GAUSS) {

@@ -11,8 +11,9 @@ from libc.string cimport memset
 from geometry cimport aligned, ceil_div, part_start
 from tile cimport CHECK, TILE_ROWS, lanes_of, product_tile, real, tile, transpose
 from winograd cimport (
-    KERNELS, MOST_TAPS, SLICE_BYTES, Block, Source, Tiles, block_of, cut_tiles, kernel_at_points,
-    odd_lines, phase_outputs, panel_of, plan_source, tiles_of_points, transform_block,
+    KERNELS, SLICE_BYTES, Block, Source, Tiles, block_of, cut_tiles, kernel_at_points, odd_lines,
+    panel_of, piece_at, piece_channels, phase_outputs, places_at, plan_source, take_piece,
+    tiles_of_points, transform_block, values_of,
 )
 
 cdef enum:
@@ -41,20 +42,24 @@ cdef enum:
 cdef struct Correlation:
     # the problem: one group of channels after the other
     Py_ssize_t G, C, OC
-    bint flipped  # weights (C, OC, taps, taps), each turned around, not (OC, C, taps, taps)
+    bint flipped  # weights (C, OC, window, window), each turned around, not (OC, C, window, window)
     const void* weight
     const void* bias  # (OC,), or NULL
     Tiles tiles
     Source source
+    # The output: its first row is row `top` of the tiles' own. The pieces of a window see the
+    # source, but backward, where they are strided, each makes a phase of the output.
+    Py_ssize_t H, W, top, left, stride
     # the plan: a function of the problem, but for who computes which tiles
-    Py_ssize_t panel, panels, chunks
+    Py_ssize_t panel, panels, phases  # of the output: a panel has all of them
+    Py_ssize_t depth, piece  # channels at the points, and from a piece to the next
     Py_ssize_t rounds, round_panels, shares  # panels of a round, and jobs that share them
     Py_ssize_t group  # panels that are multiplied at one point before the next
     Py_ssize_t kernel_point, kernel_panel, product_point, product_tile  # steps
     # memory
     Py_ssize_t kernels_size, bias_size, table_size, product_size, result_size, taps_size
     Py_ssize_t workspace_size
-    void* kernels  # [panel][point][channel][panel's channels]
+    void* kernels  # [panel][phase][point][channel][panel's channels]
     void* padded_bias
     void* zeros
     Py_ssize_t* tile_offset
@@ -70,12 +75,15 @@ cdef inline void plan_correlation(
     Sums are the same for any number of threads: only who computes which tiles depends on it.
     """
     cdef Py_ssize_t slice = SLICE_BYTES // itemsize, m = p.tiles.m, points = p.tiles.points
-    cdef Py_ssize_t blocks, tiles, share
+    cdef Py_ssize_t blocks, tiles, share, window = p.tiles.window * p.tiles.window
     cdef Py_ssize_t jobs = min(ENOUGH_JOBS, JOBS_PER_THREAD * num_threads) if num_threads > 1 else 1
     p.panel = p.tiles.panel = panel_of(p.OC, itemsize)
     p.panels = ceil_div(p.OC, p.panel)
-    p.chunks = ceil_div(p.C, CHUNK)
-    tiles = points * p.C * itemsize
+    p.phases = p.stride * p.stride
+    p.piece = p.C if p.phases > 1 else piece_channels(&p.tiles, p.C, slice)
+    p.depth = p.source.pieces * p.source.pieces * p.piece
+    # Backward, the products of all phases are as large as what they are made of.
+    tiles = points * (p.depth if p.phases == 1 else max(p.C, p.phases * p.panel)) * itemsize
     tiles = min(
         MOST_BLOCK_BYTES // tiles, MOST_TILES, max(LEAST_COLUMNS // m, BLOCK_BYTES // tiles)
     )
@@ -85,8 +93,8 @@ cdef inline void plan_correlation(
     share = max(share, TILE_ROWS if p.OC < 2 * SHARE_CHANNELS else 2 * TILE_ROWS)
     cut_tiles(&p.tiles, max(1, min(tiles, share)), TILE_ROWS)
     plan_source(&p.source, &p.tiles, p.C, p.C, itemsize)
-    p.kernel_point = odd_lines(p.C * p.panel, slice)
-    p.kernel_panel = points * p.kernel_point
+    p.kernel_point = odd_lines(p.depth * p.panel, slice)
+    p.kernel_panel = p.phases * points * p.kernel_point
     blocks = p.tiles.row_blocks * p.tiles.col_blocks
     p.rounds = max(KERNEL_BYTES // (p.kernel_panel * itemsize), ROUND_CHANNELS // p.panel)
     p.rounds = ceil_div(p.panels, p.rounds)
@@ -96,16 +104,17 @@ cdef inline void plan_correlation(
     p.shares = max(1, p.shares)
     p.group = 1
     if p.source.points_size > POINTS_BYTES:
-        p.group = min(ceil_div(p.round_panels, p.shares), max(1, GROUP_CHANNELS // p.panel))
+        p.group = max(1, GROUP_CHANNELS // (p.phases * p.panel))
+        p.group = min(ceil_div(p.round_panels, p.shares), p.group)
 
-    p.product_tile = p.group * p.panel
+    p.product_tile = p.group * p.phases * p.panel
     p.product_point = odd_lines(p.tiles.most * p.product_tile, slice)
     p.kernels_size = aligned(p.round_panels * p.kernel_panel * itemsize)
     p.bias_size = aligned(p.panels * p.panel * itemsize)
-    p.table_size = aligned(max(p.tiles.most, min(p.C, CHUNK)) * sizeof(Py_ssize_t))
+    p.table_size = aligned(max(p.tiles.most, min(p.depth, CHUNK)) * sizeof(Py_ssize_t))
     p.product_size = aligned(points * p.product_point * itemsize)
-    p.result_size = aligned(p.tiles.most * m * m * p.panel * itemsize)
-    p.taps_size = aligned(KERNELS * MOST_TAPS * MOST_TAPS * p.panel * itemsize)
+    p.result_size = aligned(p.tiles.most * m * m * p.stride * p.panel * itemsize)
+    p.taps_size = aligned((KERNELS + 1) * window * p.panel * itemsize)
     p.workspace_size = max(p.taps_size, (
         p.source.raw_size + p.source.image_size + p.source.points_size
         + p.product_size + p.result_size
@@ -124,7 +133,7 @@ cdef inline void fill_tables(Correlation* p, real* tag) noexcept nogil:
             padded_bias[i] = bias[i]
     for i in range(p.tiles.most):
         p.tile_offset[i] = i * p.source.tile
-    for i in range(min(p.C, CHUNK)):
+    for i in range(min(p.depth, CHUNK)):
         p.channel_offset[i] = i
 
 
@@ -154,9 +163,10 @@ cdef inline void transform_some(
     const Correlation* p, Py_ssize_t panel, Py_ssize_t c, real* taps, real* kernels
 ) noexcept nogil:
     """The weights of one panel and a few channels."""
-    cdef Py_ssize_t oc = panel * p.panel, width = min(p.panel, p.OC - oc), i
-    cdef Py_ssize_t count = min(KERNELS, p.C - c), window = p.tiles.taps * p.tiles.taps
+    cdef Py_ssize_t oc = panel * p.panel, width = min(p.panel, p.OC - oc), i, place, row, col
+    cdef Py_ssize_t count = min(KERNELS, p.C - c), window = p.tiles.window * p.tiles.window
     cdef const real* weight = <const real*> p.weight
+    cdef real* piece = taps + KERNELS * window * p.panel
     if width < p.panel:
         memset(taps, 0, p.taps_size)
     if p.flipped:
@@ -166,9 +176,28 @@ cdef inline void transform_some(
     else:
         transpose(taps, p.panel, weight + (oc * p.C + c) * window, p.C * window, width,
                   count * window)
-    for i in range(count):
-        kernel_at_points(&p.tiles, taps + i * window * p.panel, kernels + (c + i) * p.panel,
-                         p.kernel_point)
+    kernels += c * p.panel
+    if p.tiles.pieces == 1:
+        for i in range(count):
+            kernel_at_points(&p.tiles, taps + i * window * p.panel, kernels + i * p.panel,
+                             p.kernel_point)
+        return
+    for place in range(p.tiles.pieces * p.tiles.pieces):
+        if p.phases > 1:
+            row, col = place // p.stride, place % p.stride
+        else:
+            piece_at(&p.tiles, place, &row, &col)
+        for i in range(count):
+            take_piece(&p.tiles, taps + i * window * p.panel, row, col, p.phases > 1, piece)
+            kernel_at_points(&p.tiles, piece, kernels + i * p.panel, p.kernel_point)
+        if p.phases > 1:
+            kernels += p.tiles.points * p.kernel_point
+            continue
+        if c + count == p.C:  # what fills the slices up to the next piece
+            for i in range(p.tiles.points):
+                memset(kernels + i * p.kernel_point + count * p.panel, 0,
+                       (p.piece - p.C) * p.panel * sizeof(real))
+        kernels += p.piece * p.panel
 
 
 cdef inline void correlate(
@@ -189,29 +218,57 @@ cdef inline void correlate(
         last = min(begin + p.group, end)
         for point in range(p.tiles.points):
             for q in range(begin, last):
-                multiply(
-                    p, points + point * p.source.point, block.tiles,
+                multiply_phases(
+                    p, point, points + point * p.source.point, block.tiles,
                     <const real*> p.kernels + q * p.kernel_panel + point * p.kernel_point,
                     min(p.panel, p.OC - (first + q) * p.panel),
-                    products + point * p.product_point + (q - begin) * p.panel,
+                    products + point * p.product_point + (q - begin) * p.phases * p.panel,
                 )
         for q in range(begin, last):
-            store_tiles(p, &block, products + (q - begin) * p.panel, result, first + q, out)
+            store_tiles(p, &block, products + (q - begin) * p.phases * p.panel, result, first + q,
+                        out)
         begin = last
+
+
+cdef inline void multiply_phases(
+    const Correlation* p, Py_ssize_t point, const real* points, Py_ssize_t tiles,
+    const real* kernel, Py_ssize_t width, real* products,
+) noexcept nogil:
+    """All that a point has: of each phase of the output, or of some pieces of the windows.
+
+    What is zero is left out: values at infinity, of pieces that lack the last tap, and those at 0
+    of phases, whose pieces are turned around and lack the first.
+    """
+    cdef Py_ssize_t first = 0, end = 1, phase, row, col, row_value, col_value, t
+    if p.phases == 1:
+        places_at(&p.tiles, point, &first, &end)
+        multiply(p, points, tiles, kernel, first * p.piece, end * p.piece, width, products)
+        return
+    values_of(&p.tiles, point, &row_value, &col_value)
+    for phase in range(p.phases):
+        row, col = phase // p.stride, phase % p.stride
+        if row >= p.tiles.whole and row_value == 0 or col >= p.tiles.whole and col_value == 0:
+            for t in range(tiles):
+                memset(products + t * p.product_tile, 0, p.panel * sizeof(real))
+        else:
+            multiply(p, points, tiles, kernel, 0, p.C, width, products)
+        kernel += p.tiles.points * p.kernel_point
+        products += p.panel
 
 
 cdef inline void multiply(
     const Correlation* p, const real* points, Py_ssize_t tiles, const real* kernel,
-    Py_ssize_t width, real* products,
+    Py_ssize_t first, Py_ssize_t end, Py_ssize_t width, real* products,
 ) noexcept nogil:
-    """products[tile][panel] = sum over c of points[tile][c] * kernel[c][panel]"""
+    """products[tile][panel] = sum over some c of points[tile][c] * kernel[c][panel]"""
     cdef Py_ssize_t runs = ceil_div(tiles, TILE_ROWS), chunk, c, depth, run, start, count
+    cdef Py_ssize_t chunks = ceil_div(end - first, CHUNK)
     cdef Py_ssize_t lanes = lanes_of(sizeof(real)), vectors = ceil_div(width, lanes)
     cdef const real* source
     cdef real* target
-    for chunk in range(p.chunks):
-        c = part_start(chunk, p.chunks, p.C)
-        depth = part_start(chunk + 1, p.chunks, p.C) - c
+    for chunk in range(chunks):
+        c = first + part_start(chunk, chunks, end - first)
+        depth = first + part_start(chunk + 1, chunks, end - first) - c
         for run in range(runs):
             start = part_start(run, runs, tiles)
             count = part_start(run + 1, runs, tiles) - start
@@ -225,7 +282,8 @@ cdef inline void multiply(
                              target, p.product_tile, p.panel)
             elif chunk == 0:
                 tile(count, vectors, source, p.tile_offset, p.channel_offset, depth,
-                     kernel, p.panel, <const real*> p.zeros, 0, target, p.product_tile)
+                     kernel + c * p.panel, p.panel, <const real*> p.zeros, 0,
+                     target, p.product_tile)
             else:
                 tile(count, vectors, source, p.tile_offset, p.channel_offset, depth,
                      kernel + c * p.panel, p.panel, target, p.product_tile,
@@ -236,34 +294,48 @@ cdef inline void store_tiles(
     const Correlation* p, const Block* block, const real* products, real* result,
     Py_ssize_t panel, real* out,
 ) noexcept nogil:
-    """From the products of a panel to the output."""
+    """From the products of a panel to the output.
+
+    Rows and columns of the output belong to the phases of dilated windows in turn, each of which
+    has tiles of its own, or to those of strided ones, for which each tile has products.
+    """
     cdef const Tiles* t = &p.tiles
-    cdef Py_ssize_t oc = panel * p.panel, width = min(p.panel, p.OC - oc), plane = t.OH * t.OW
-    cdef Py_ssize_t col = block.col * t.m * t.dilation_w
-    cdef Py_ssize_t cols = min(block.cols * t.m * t.dilation_w, t.OW - col)
-    cdef Py_ssize_t r = block.first, n, phase, first, end, row, rows, i, col_phase
+    cdef Py_ssize_t oc = panel * p.panel, width = min(p.panel, p.OC - oc), plane = p.H * p.W
+    cdef Py_ssize_t step_h = t.dilation_h * p.stride, step_w = t.dilation_w * p.stride
+    cdef Py_ssize_t start = block.col * t.m * step_w, left = max(0, p.left - start)
+    cdef Py_ssize_t cols = min(block.cols * t.m * step_w, p.left + p.W - start)
+    cdef Py_ssize_t r = block.first, n, first, end, row, rows, top, i, phase, col_phase
+    cdef const real* at
     cdef real* target
     while r < block.end:
-        n, phase, first = r // t.TH // t.dilation_h, r // t.TH % t.dilation_h, r % t.TH
+        n, first = r // t.TH // t.dilation_h, r % t.TH
         end = min(t.TH, first + block.end - r)
-        rows = phase_outputs(t.OH, t.dilation_h, phase)
-        for i in range(first, end):
-            for col_phase in range(t.dilation_w):
-                tiles_of_points(
-                    t, products, p.product_point, p.product_tile,
-                    <const real*> p.padded_bias + oc,
-                    result + ((i - first) * t.m * cols + col_phase) * p.panel, cols * p.panel,
-                    t.dilation_w * p.panel, block.cols,
-                    rows - i * t.m, phase_outputs(cols, t.dilation_w, col_phase),
-                )
-                products += block.cols * p.product_tile
-        row = first * t.m
-        rows = min(end * t.m, rows) - row
-        target = out + (n * p.G * p.OC + oc) * plane + (row * t.dilation_h + phase) * t.OW + col
-        if cols == t.dilation_h * t.OW:  # rows that lie together are one stretch
-            transpose(target, plane, result, p.panel, rows * cols, width)
-        else:
-            for i in range(rows):
-                transpose(target + i * t.dilation_h * t.OW, plane, result + i * cols * p.panel,
-                          p.panel, cols, width)
+        for phase in range(p.stride):
+            row = r // t.TH % t.dilation_h + phase
+            rows = phase_outputs(p.top + p.H, step_h, row)
+            for i in range(first, end):
+                for col_phase in range(step_w):
+                    at = products + (phase * p.stride + col_phase % p.stride) * p.panel
+                    at += ((i - first) * t.dilation_w + col_phase // p.stride) * (
+                        block.cols * p.product_tile
+                    )
+                    tiles_of_points(
+                        t, at, p.product_point, p.product_tile, <const real*> p.padded_bias + oc,
+                        result + ((i - first) * t.m * cols + col_phase) * p.panel, cols * p.panel,
+                        step_w * p.panel, block.cols,
+                        rows - i * t.m, phase_outputs(cols, step_w, col_phase),
+                    )
+            # Rows of the output before its first one are left out.
+            top = max(first * t.m, ceil_div(max(0, p.top - row), step_h))
+            rows = min(end * t.m, rows) - top
+            target = out + (n * p.G * p.OC + oc) * plane + (top * step_h + row - p.top) * p.W
+            target += start + left - p.left
+            at = result + ((top - first * t.m) * cols + left) * p.panel
+            if left == 0 and cols == step_h * p.W:  # rows that lie together are one stretch
+                transpose(target, plane, at, p.panel, rows * cols, width)
+            else:
+                for i in range(rows):
+                    transpose(target + i * step_h * p.W, plane, at + i * cols * p.panel,
+                              p.panel, cols - left, width)
+        products += (end - first) * t.dilation_w * block.cols * p.product_tile
         r += end - first

@@ -5,7 +5,8 @@
 A job is a block of channels of x, a group of panels of output channels and a part of the blocks of
 tiles. It takes one block of tiles after the other to the points, on both sides, and adds their
 products, for each point, to sums of its own: the register tile with channels as its rows, and its k
-over tiles. The parts, whose number the shape decides, are added up at the end.
+over tiles. The pieces of a window are further channels of x. The parts, whose number the
+shape decides, are added up at the end.
 """
 
 from libc.string cimport memcpy, memset
@@ -13,8 +14,9 @@ from libc.string cimport memcpy, memset
 from geometry cimport aligned, ceil_div, part_start
 from tile cimport CHECK, TILE_ROWS, lanes_of, product_tile, real, tile, transpose
 from winograd cimport (
-    F2, KERNELS, MOST_TAPS, SLICE_BYTES, Block, Source, Tiles, block_of, cut_tiles,
-    kernel_of_points, odd_lines, panel_of, plan_source, transform_block,
+    F2, KERNELS, SLICE_BYTES, Block, Source, Tiles, block_of, cut_tiles, kernel_of_points,
+    odd_lines, panel_of, piece_at, piece_channels, places_at, plan_source, put_piece,
+    transform_block,
 )
 
 cdef enum:
@@ -36,6 +38,7 @@ cdef struct Gradient:
     # the plan: a pure function of the problem
     Py_ssize_t panel, panels, parts
     Py_ssize_t channels, channel_blocks, group, groups  # panels of a job, and their groups
+    Py_ssize_t pieces, rows  # of the windows, and the channels of all of them
     Py_ssize_t sums_point, sums_step  # steps: to the next point, to the next job's sums
     # memory
     Py_ssize_t sums_size, table_size, zeros_size, image_size, workspace_size
@@ -50,19 +53,22 @@ cdef inline void plan_gradient(Gradient* p, Py_ssize_t itemsize) noexcept nogil:
     """Choose the blocks; tell the memory that is needed."""
     cdef Py_ssize_t slice = SLICE_BYTES // itemsize, points = p.tiles.points, jobs
     cdef Py_ssize_t channels = GRADIENT_CHANNELS if points == F2 else GRADIENT_CHANNELS_4
+    cdef Py_ssize_t window = p.tiles.window * p.tiles.window
     p.panel = p.tiles.panel = panel_of(p.OC, itemsize)
     p.panels = ceil_div(p.OC, p.panel)
     cut_tiles(&p.tiles, GRADIENT_TILES if points == F2 else GRADIENT_TILES_4, 1)
-    p.channel_blocks = ceil_div(p.C, channels)
+    p.pieces = p.x.pieces * p.x.pieces
+    p.channel_blocks = ceil_div(p.C * p.pieces, channels)
     p.channels = ceil_div(ceil_div(p.C, p.channel_blocks), slice) * slice
     p.channel_blocks = ceil_div(p.C, p.channels)
+    p.rows = p.pieces * p.channels
     p.groups = ceil_div(p.panels * p.panel, channels)
     p.group = ceil_div(p.panels, p.groups)
     p.groups = ceil_div(p.panels, p.group)
     p.x.overlap, p.dout.overlap = p.tiles.taps - 1, 0
     plan_source(&p.x, &p.tiles, p.channels, p.channels, itemsize)
     plan_source(&p.dout, &p.tiles, p.group * p.panel, p.panel, itemsize)
-    p.sums_point = odd_lines(p.group * p.channels * p.panel, slice)
+    p.sums_point = odd_lines(p.group * p.rows * p.panel, slice)
     p.sums_size = aligned((points * p.sums_point + p.group * p.panel) * itemsize)
     p.sums_step = p.sums_size // itemsize
     jobs = p.channel_blocks * p.groups
@@ -72,7 +78,7 @@ cdef inline void plan_gradient(Gradient* p, Py_ssize_t itemsize) noexcept nogil:
     p.table_size = aligned(max(p.tiles.most, TILE_ROWS) * sizeof(Py_ssize_t))
     p.zeros_size = aligned(p.panel * itemsize)
     p.image_size = max(p.x.raw_size + p.x.image_size, p.dout.raw_size + p.dout.image_size)
-    p.image_size = max(p.image_size, aligned(KERNELS * MOST_TAPS * MOST_TAPS * p.panel * itemsize))
+    p.image_size = max(p.image_size, aligned((KERNELS + 1) * window * p.panel * itemsize))
     p.workspace_size = p.image_size + p.x.points_size + p.dout.points_size
 
 
@@ -123,21 +129,26 @@ cdef inline void add_products(
     Py_ssize_t width, bint first, real* sums,
 ) noexcept nogil:
     """sums[point][panel][c][:] += sum over tiles of x[point][tile][c] * dout[point][tile][panel]"""
-    cdef Py_ssize_t runs = ceil_div(channels, TILE_ROWS), point, q, run, start, count, vectors
+    cdef Py_ssize_t runs, point, q, run, start, count, vectors
     cdef Py_ssize_t lanes = lanes_of(sizeof(real))
     cdef const real* panel
     cdef const real* init
     cdef real* target
-    CHECK((tiles - 1) * p.x.tile + channels <= p.x.point)
+    cdef Py_ssize_t piece = piece_channels(&p.tiles, channels, SLICE_BYTES // sizeof(real))
+    cdef Py_ssize_t begin, end
+    CHECK((tiles - 1) * p.x.tile + p.pieces * piece <= p.x.point)
     for point in range(p.tiles.points):
+        places_at(&p.tiles, point, &begin, &end)
+        begin, end = begin * piece, end * piece
+        runs = ceil_div(end - begin, TILE_ROWS)
         for q in range(ceil_div(width, p.panel)):
             vectors = ceil_div(min(p.panel, width - q * p.panel), lanes)
             panel = dout + point * p.dout.point
             panel += q * p.panel // p.dout.width * p.dout.part + q * p.panel % p.dout.width
             for run in range(runs):
-                start = part_start(run, runs, channels)
-                count = part_start(run + 1, runs, channels) - start
-                target = sums + point * p.sums_point + (q * p.channels + start) * p.panel
+                start = begin + part_start(run, runs, end - begin)
+                count = begin + part_start(run + 1, runs, end - begin) - start
+                target = sums + point * p.sums_point + (q * p.rows + start) * p.panel
                 init = <const real*> p.zeros if first else target
                 if vectors * lanes == p.panel and p.dout.tile == p.panel:
                     product_tile(count, vectors, True, x + point * p.x.point + start, p.x.tile,
@@ -174,8 +185,11 @@ cdef inline void finish(
     cdef Py_ssize_t oc = (job // p.parts % p.groups * p.group + panel) * p.panel
     cdef Py_ssize_t c = job // p.parts // p.groups * p.channels
     cdef Py_ssize_t channels = min(p.channels, p.C - c), width = min(p.panel, p.OC - oc)
-    cdef Py_ssize_t part, point, i, k, count, window = p.tiles.taps * p.tiles.taps
-    cdef real* sums = sums_of(p, job, worker, dw) + panel * p.channels * p.panel
+    cdef Py_ssize_t part, point, i, k, count, place, row, col
+    cdef Py_ssize_t window = p.tiles.window * p.tiles.window
+    cdef Py_ssize_t step = piece_channels(&p.tiles, channels, SLICE_BYTES // sizeof(real))
+    cdef real* piece = taps + KERNELS * window * p.panel
+    cdef real* sums = sums_of(p, job, worker, dw) + panel * p.rows * p.panel
     cdef real* total = sums_of(p, job, worker, dw) + p.tiles.points * p.sums_point + panel * p.panel
     cdef real* at
     if oc >= p.OC:
@@ -183,16 +197,23 @@ cdef inline void finish(
     for part in range(1, p.parts):
         for point in range(p.tiles.points):
             at = sums + point * p.sums_point
-            for i in range(channels * p.panel):
+            for i in range(p.pieces * step * p.panel):
                 at[i] += at[part * p.sums_step + i]
         if c == 0:
             for i in range(width):
                 total[i] += total[part * p.sums_step + i]
     for k in range(ceil_div(channels, KERNELS)):
         count = min(KERNELS, channels - k * KERNELS)
-        for i in range(count):
-            kernel_of_points(&p.tiles, sums + (k * KERNELS + i) * p.panel, p.sums_point,
-                             taps + i * window * p.panel)
+        for place in range(p.pieces):
+            piece_at(&p.tiles, place, &row, &col)
+            at = sums + (place * step + k * KERNELS) * p.panel
+            for i in range(count):
+                if p.pieces == 1:
+                    kernel_of_points(&p.tiles, at + i * p.panel, p.sums_point,
+                                     taps + i * window * p.panel)
+                else:
+                    kernel_of_points(&p.tiles, at + i * p.panel, p.sums_point, piece)
+                    put_piece(&p.tiles, piece, row, col, taps + i * window * p.panel)
         transpose(dw + (oc * p.C + c + k * KERNELS) * window, p.C * window, taps, p.panel,
                   count * window, width)
     if c == 0:

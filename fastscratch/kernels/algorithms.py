@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeGuard
 
 from fastscratch.kernels import cython_ext
+from fastscratch.kernels.geometry import pieces_of
 from fastscratch.kernels.problem import DTYPES, Problem, WindowProblem
 
 Accuracy = Literal["default", "fast"]
@@ -60,21 +61,44 @@ _MOST_DILATION = 8
 """A block has at least a tile for each phase of the columns: this bounds its memory."""
 
 
-def winograd_supports(p: Problem) -> bool:
-    """Windows of 3x3 with stride 1, dilated by no more than 8, over several channels."""
-    return gauss_supports(p) and p.kernel_size == (3, 3)
+_MOST_PIECES = 4
+"""Along an axis; each of the sixteen has transforms of its own."""
+
+_MOST_CHANNELS = 2**15
+"""Of all pieces: a block has at least one tile, and this bounds its memory."""
+
+
+def winograd2_supports(p: Problem) -> TypeGuard[WindowProblem]:
+    """Square windows that are cut into pieces of two or three taps."""
+    return _transforms(p, (2, 3))
 
 
 def gauss_supports(p: Problem) -> TypeGuard[WindowProblem]:
-    """Square windows of 3x3 to 5x5 with stride 1, dilated by no more than 8.
+    """Square windows that are cut into pieces of three or four taps."""
+    return _transforms(p, (3, 4))
+
+
+def winograd4_supports(p: Problem) -> TypeGuard[WindowProblem]:
+    """Windows of 3x3 at stride 1."""
+    return _transforms(p, (3,)) and p.kernel_size == (3, 3) and p.stride == (1, 1)
+
+
+def _transforms(p: Problem, taps: tuple[int, ...]) -> TypeGuard[WindowProblem]:
+    """Square windows over several channels, dilated by no more than 8, or strided.
 
     A group of a single channel has nothing to sum at the points.
     """
+    if not isinstance(p, WindowProblem):
+        return False
+    window, stride = p.kernel_size[0], p.stride[0]
+    if p.kernel_size != (window, window) or p.stride != (stride, stride):
+        return False
+    length, pieces = pieces_of(window, stride)
     return (
-        isinstance(p, WindowProblem)
-        and p.kernel_size in ((3, 3), (4, 4), (5, 5))
-        and p.stride == (1, 1)
-        and max(p.dilation) <= _MOST_DILATION
+        length in taps
+        and pieces <= _MOST_PIECES
+        and pieces**2 * max(_channels(p)) <= _MOST_CHANNELS
+        and max(p.dilation) <= (_MOST_DILATION if stride == 1 else 1)
         and (p.groups == 1 or p.groups < p.C)
     )
 
@@ -109,11 +133,17 @@ def winograd2_prefers(p: Problem) -> bool:
     with 3 or 5 filters 0.6 to 1.1 times on wide maps and 1.2 to 8.6 times on narrow ones. A single
     tile does not pay for the transform of the weights (0.9 times).
 
+    Strided windows, and those of 2x2, go by `_cost`.
+
     Dilated windows must save more, as the direct algorithm does not mind them: 1.1 to 1.5 times in
     the mean with 24 channels or more and three eighths fewer multiplications (0.8 to 1.8), 0.8 to
     1.1 times with 16 channels, 0.7 to 1.1 times where less is saved. What it needs for the gradient
     of an input goes by the outputs, what tiles need by the input.
     """
+    if not winograd2_supports(p):
+        return False
+    if p.kernel_size != (3, 3) or p.stride != (1, 1):
+        return _cost(p, 4) < _direct_cost(p)
     return _repays_transforms(p, 2)
 
 
@@ -145,16 +175,10 @@ def _repays_transforms(p: Problem, vectors: int) -> bool:
 
 
 def gauss_prefers(p: Problem) -> bool:
-    """Windows of 4x4 and 5x5 of enough channels, and those of 3x3 that use their weights often.
+    """Windows that are not 3x3 at stride 1 by `_cost`, and those if their weights are used often.
 
-    With three eighths fewer multiplications and channels as below, 5x5 windows took 0.8 to 2.0
-    times as long directly, 1.2 times in the mean, and those of 4x4 0.8 to 2.1 times, 1.5 in the
-    mean (AVX-512, one thread, all directions); with 16 channels 5x5 1.0 in the mean. With fewer
-    than 16 tiles it was 0.5 to 1.0 times. With 24 channels, vectors of 32 bytes gain more (1.4 and
-    1.7 times in the mean), and they repay fewer: 1.3 and 1.5 times as below (0.7 to 2.4).
-
-    Of 3x3 windows it is where there is a fifth fewer than F(2x2) has. At the points their weights
-    are three times as many: they must fit the cache, and be met by many tiles. How much is gained
+    Of them it is where there is a fifth fewer multiplications than F(2x2) has. At the points their
+    weights are three times as many: they must fit the cache, and be met by many tiles. What is won
     depends on how fast memory is, beside the arithmetic. With vectors of 64 bytes and memory of
     40 GB/s 1.2 times in the mean of 50 random shapes, the weights' gradient 1.15 times (0.95 to
     1.36; one thread). With memory of 5 GB/s and vectors of 16, 32 and 64 bytes it was 1.2, 1.1 and
@@ -166,19 +190,70 @@ def gauss_prefers(p: Problem) -> bool:
     """
     if not gauss_supports(p):
         return False
-    channels = min(_channels(p))
-    if p.kernel_size != (3, 3):
-        taps = p.kernel_size[0]
-        products = taps**2 * p.N * min(math.prod(p.outputs), math.prod(_made(p)))
-        tiles = _tiles(p, 7 - taps)
-        saved = products / (46 * max(tiles, 1))
-        least = (16 if saved >= 2.5 else 24) if _VECTOR_BYTES == 64 else (8 if saved >= 2.5 else 16)
-        return tiles >= 16 and saved >= 1.6 and channels >= least
-    pairs, tiles = math.prod(_channels(p)), _tiles(p, 4)
+    if p.kernel_size != (3, 3) or p.stride != (1, 1):
+        cost = _cost(p, 6)
+        return cost < _direct_cost(p) and not (winograd2_supports(p) and _cost(p, 4) < cost)
+    channels, pairs, tiles = min(_channels(p)), math.prod(_channels(p)), _tiles(p, 4)
     few_weights = p.groups > 1 and tiles >= 32 and pairs <= 64 * 64
     if channels < 16 or pairs > 128 * 128 or (p.groups if few_weights else 1) * tiles < 128:
         return False
     return _repays_transforms(p, 1) and 46 * tiles <= 0.8 * 16 * _tiles(p, 2)
+
+
+_VALUE, _WEIGHT = 14, 60
+"""What a value of a tile, or a weight, costs at a point: as much as so many multiply-adds."""
+
+
+def _cost(p: WindowProblem, values: int) -> float:
+    """What points take, four or six on an axis, counted in multiply-adds of full vectors.
+
+    What is zero is left out: a phase whose windows lack the last tap has nothing at infinity. On
+    460 random layers (strides of 2 to 4 and 2x2 windows, up to 11x11 large, 3 to 256 channels; one
+    thread and two, float32 and float64, a processor with one 512-bit multiply-add a cycle), a value
+    cost what 8 to 17 multiply-adds do and a weight up to 113, and the gradient of a strided
+    window's input took a fifth longer directly. Where it is chosen, all directions together, it was
+    0.78 to 2.8 times as fast as directly, 1.5 times in the mean, in 5 of 633 cases below 0.97.
+    """
+    window, stride = p.kernel_size[0], p.stride[0]
+    taps, pieces = pieces_of(window, stride)
+    phases = p.op.endswith("backward_input") and stride > 1
+    tiles = p.N
+    for extent, pad, dilation in zip(_made(p), p.padding[::2], p.dilation, strict=True):
+        if phases:  # of an input, which have the same tiles
+            extent = -(-(pad % stride + extent) // stride)
+        tiles *= dilation * -(-extent // (dilation * (values + 1 - taps)))
+    summed, made = _summed_and_made(p)
+    if made < _VECTOR_BYTES // 4:
+        return math.inf
+    # Of real values, one is infinity; two that are complex are three products, or four parts six.
+    real = 3 * pieces + window - pieces * (taps - 1)
+    points, products = 16, real**2
+    if values == 6:
+        points, products = 46, real**2 + 6 * real * pieces + 6 * pieces**2
+    transformed = _whole_vectors(p, summed) * (1 if phases else pieces**2)
+    transformed += _whole_vectors(p, made) * (pieces**2 if phases else 1)
+    cost = tiles * products * summed * _whole_vectors(p, made)
+    cost += tiles * points * transformed * _VALUE
+    return cost + points * pieces**2 * summed * made * _WEIGHT
+
+
+def _direct_cost(p: WindowProblem) -> float:
+    """What the direct sum takes, likewise."""
+    summed, made = _summed_and_made(p)
+    cost = math.prod(p.kernel_size) * p.N * math.prod(p.outputs) * summed * _whole_vectors(p, made)
+    strided = p.stride != (1, 1) and p.op.endswith("backward_input")
+    return 1.2 * cost if strided else cost
+
+
+def _summed_and_made(p: WindowProblem) -> tuple[int, int]:
+    """Channels of a group that a product sums, and those that it makes."""
+    channels, filters = _channels(p)
+    return (filters, channels) if p.op.endswith("backward_input") else (channels, filters)
+
+
+def _whole_vectors(p: WindowProblem, channels: int) -> int:
+    lanes = _VECTOR_BYTES // DTYPES[p.dtype].itemsize
+    return -(-channels // lanes) * lanes
 
 
 def winograd4_prefers(p: Problem) -> bool:
@@ -236,11 +311,13 @@ ALGORITHMS = (
         ("cython", "numba"), dense_supports, dense_supports,
     ),
     _transform(
-        "winograd4", winograd_supports, winograd4_prefers,
+        "winograd4", winograd4_supports, winograd4_prefers,
         accuracy="fast", tolerance_factor=8.0, exact_integers=False,
     ),
     _transform("gauss", gauss_supports, gauss_prefers),
-    _transform("winograd2", winograd_supports, winograd2_prefers),
+    # The nine gradients of a tile of 3x3 are added up before they are multiplied: where there is
+    # but one tile, the weights' gradient was up to 1.15 times the table off.
+    _transform("winograd2", winograd2_supports, winograd2_prefers, tolerance_factor=1.25),
 )  # fmt: skip
 """Best first; the direct algorithm, which serves everything, stands behind them."""
 

@@ -36,6 +36,20 @@ def as_pair(value: IntOrPair, name: str, op: str, *, minimum: int = 1) -> Pair:
     return int(pair[0]), int(pair[1])
 
 
+def pieces_of(window: int, stride: int) -> tuple[int, int]:
+    """Taps of the pieces that Winograd's transforms cut a window into, and how many they are.
+
+    A strided window sees each phase of an image through every n-th tap. At stride 1 a window of
+    more than four taps is cut into some that are side by side. Some pieces lack the last tap.
+    """
+    taps = -(-window // stride)
+    if stride > 1:
+        return taps, stride
+    if taps > 4:
+        taps = 3 if window in (5, 6, 9) else 4
+    return taps, -(-window // taps)
+
+
 def as_padding(
     padding: PaddingLike, extents: Pair, kernel_size: Pair, stride: Pair, dilation: Pair, op: str
 ) -> Padding:

@@ -12,7 +12,7 @@ from fastscratch.kernels.algorithms import (
     gauss_prefers,
     gauss_supports,
     winograd2_prefers,
-    winograd_supports,
+    winograd2_supports,
 )
 from fastscratch.kernels.catalogue import BACKENDS, OPS, backend_reason
 from fastscratch.kernels.problem import parse_problem
@@ -57,19 +57,31 @@ def test_what_is_preferred_is_supported_and_cases_and_shapes_have_both(algorithm
         ("oc4k3p1", True),
         ("oc4k3", True),
         ("oc4k3p0x2x1x0", True),
+        ("oc4k2p1", True),
+        ("oc4k3s2p1floor", True),
+        ("oc4k5s2p2floor", True),
+        ("oc4k6s3p2floor", True),
+        ("oc4k8s4p2floor", True),
+        ("oc4k7s2p2floor", False),
+        ("oc4k10s5p2floor", False),
+        ("oc4k3s3p1floor", False),
         ("oc4k3s2x1p1floor", False),
+        ("oc4k3s2p1d2floor", False),
         ("oc4k3p2d2", True),
         ("oc4k3p8d1x8", True),
         ("oc4k3p9d1x9", False),
         ("oc4k3p1g2", True),
         ("oc4k3p1g4", False),
         ("oc4k3x1p1x0", False),
-        ("oc4k5p2", False),
+        ("oc4k4p2", False),
+        ("oc4k5p2", True),
+        ("oc4k7p3", False),
+        ("oc4k9p4", True),
     ],
 )
-def test_the_transform_serves_3x3_windows_at_stride_1(text, supported):
+def test_four_points_serve_windows_in_pieces_of_two_or_three_taps(text, supported):
     problem = parse_problem(f"conv2d_forward:f32:n1c4h9w8:{text}")
-    assert winograd_supports(problem) is supported
+    assert winograd2_supports(problem) is supported
 
 
 @pytest.mark.parametrize(
@@ -79,16 +91,30 @@ def test_the_transform_serves_3x3_windows_at_stride_1(text, supported):
         ("oc4k4p2d2", True),
         ("oc4k5p2", True),
         ("oc4k2p1", False),
-        ("oc4k6p2", False),
+        ("oc4k6p2", True),
+        ("oc4k7p3d2", True),
+        ("oc4k16p8", True),
+        ("oc4k17p8", False),
         ("oc4k4x5p2", False),
-        ("oc4k5s2p2floor", False),
+        ("oc4k5s2p2floor", True),
+        ("oc4k7s2p2floor", True),
+        ("oc4k11s4p2floor", True),
+        ("oc4k4s2p2floor", False),
+        ("oc4k9s2p2floor", False),
         ("oc4k5p2g2", True),
         ("oc4k5p2g4", False),
     ],
 )
-def test_six_points_serve_windows_of_3_to_5(text, supported):
+def test_six_points_serve_windows_in_pieces_of_three_or_four_taps(text, supported):
     problem = parse_problem(f"conv2d_forward:f32:n1c4h9w8:{text}")
     assert gauss_supports(problem) is supported
+
+
+def test_pieces_that_have_too_many_channels_are_left_to_the_direct_sum():
+    for channels, supported in ((2048, True), (2049, False)):
+        for shape in (f"c{channels}h16w16:oc1", f"c1h16w16:oc{channels}"):
+            problem = parse_problem(f"conv2d_forward:f32:n1{shape}k8s4")
+            assert winograd2_supports(problem) is supported
 
 
 @pytest.mark.parametrize(
@@ -128,7 +154,21 @@ def test_six_points_serve_windows_of_3_to_5(text, supported):
         ("n9c64h1w1:oc64k3p1", "direct", "direct"),
         ("n1c64h2w2:oc64k3p1", "direct", "direct"),
         ("n0c64h8w8:oc64k3p1", "direct", "direct"),
-        ("n8c64h56w56:oc64k3s2p1floor", "direct", "direct"),
+        ("n8c64h56w56:oc128k3s2p1floor", "winograd2", "winograd2"),
+        ("n8c16h56w56:oc24k3s2p1floor", "direct", "direct"),
+        ("n8c64h56w56:oc64k3s2p1d2floor", "direct", "direct"),
+        ("n16c64h32w32:oc128k4s2p1", "winograd2", "winograd2"),
+        ("n16c32h28w28:oc64k5s2p2floor", "winograd2", "winograd2"),
+        ("n8c64h56w56:oc64k7s2p3floor", "gauss", "gauss"),
+        ("n8c3h227w227:oc64k11s4p0floor", "gauss", "gauss"),
+        ("n1c512h8w8:oc512k3s2p1floor", "direct", "direct"),
+        ("n8c64h56w56:oc8k4s2p1floor", "direct", "direct"),
+        ("n0c64h56w56:oc64k3s2p1floor", "direct", "direct"),
+        ("n8c64h28w28:oc64k2p0", "winograd2", "winograd2"),
+        ("n8c8h28w28:oc16k2p0", "direct", "direct"),
+        ("n8c64h28w28:oc64k7p3", "gauss", "gauss"),
+        ("n8c64h28w28:oc64k9p4", "gauss", "gauss"),
+        ("n1c64h7w7:oc64k7p3", "direct", "direct"),
     ],
 )
 def test_the_preferred_algorithm(text, default, fast, require_backend):
@@ -210,9 +250,8 @@ def test_gauss_takes_a_vector_of_channels(monkeypatch):
 @pytest.mark.parametrize(
     ("shape", "at_32_bytes", "at_64_bytes"),
     [
-        ("n8c16h28w28:oc64k5p2", True, False),
-        ("n8c24h28w28:oc64k5p2", True, True),
-        ("n8c12h28w28:oc64k5p2", False, False),
+        ("n8c16h28w28:oc64k5p2", True, True),
+        ("n8c4h28w28:oc64k5p2", False, False),
         ("n8c64h30w30:oc16k4p2x1x2x1", True, True),
         ("n8c64h30w30:oc8k4p2x1x2x1", True, False),
         ("n8c64h30w30:oc7k4p2x1x2x1", False, False),
@@ -227,6 +266,22 @@ def test_large_windows_need_channels_for_their_vectors(
             assert gauss_prefers(parse_problem(f"{op}:f32:{shape}")) is preferred
 
 
+@pytest.mark.parametrize(
+    ("direction", "shape", "preferred"),
+    [
+        ("forward", "n8c64h56w56:oc64k3s2p1floor", False),
+        ("backward_input", "n8c64h56w56:oc64k3s2p1floor", True),
+        ("backward_weight", "n8c64h56w56:oc64k3s2p1floor", False),
+        ("forward", "n8c3h227w227:oc64k11s4floor", True),
+        ("backward_input", "n8c3h227w227:oc64k11s4floor", False),
+        ("backward_weight", "n8c3h227w227:oc64k11s4floor", True),
+    ],
+)
+def test_what_pieces_cost_differs_by_direction(direction, shape, preferred):
+    problem = parse_problem(f"conv2d_{direction}:f32:{shape}")
+    assert (gauss_prefers(problem) or winograd2_prefers(problem)) is preferred
+
+
 def test_a_named_algorithm_runs_whatever_is_preferred(require_backend):
     require_backend("cython")
     preferred = parse_problem("conv2d_forward:f32:n8c64h56w56:oc64k3p1")
@@ -238,7 +293,7 @@ def test_a_named_algorithm_runs_whatever_is_preferred(require_backend):
         for name in ("direct", *able):
             chosen = choose(problem, settings, f"cython:{name}").implementation
             assert chosen.name == f"cython:{name}"
-    strided = parse_problem("conv2d_forward:f32:n8c64h56w56:oc64k3s2p1floor")
+    strided = parse_problem("conv2d_forward:f32:n8c64h56w56:oc64k3s2x1p1floor")
     with pytest.raises(BackendUnavailableError, match=r"'cython:winograd2' .* does not support"):
         choose(strided, settings, "cython:winograd2")
 

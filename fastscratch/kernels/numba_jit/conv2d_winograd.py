@@ -1,4 +1,4 @@
-"""Convolution by minimal filtering: square windows at stride 1."""
+"""Convolution by minimal filtering: square windows, the same stride on both axes."""
 
 from functools import lru_cache
 
@@ -16,7 +16,7 @@ def winograd2_forward(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """y[n, oc, oh, ow] = bias[oc] + sum over c, kh, kw of x[n, c, ih, iw]*weight[oc, c, kh, kw]."""
-    _forward("winograd2", x, weight, bias, y, padding, dilation, groups, num_threads)
+    _forward("winograd2", x, weight, bias, y, stride, padding, dilation, groups, num_threads)
 
 
 def winograd2_backward_input(
@@ -24,7 +24,7 @@ def winograd2_backward_input(
     groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """dx[n, c, ih, iw] = sum of dout[n, oc, oh, ow]*weight[oc, c, kh, kw] over its windows."""
-    _backward_input("winograd2", dout, weight, dx, padding, dilation, groups, num_threads)
+    _backward_input("winograd2", dout, weight, dx, stride, padding, dilation, groups, num_threads)
 
 
 def winograd2_backward_weight(
@@ -32,7 +32,7 @@ def winograd2_backward_weight(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """dw[oc, c, kh, kw] = sum over n, oh, ow of dout[n, oc, oh, ow]*x[n, c, ih, iw]; db."""
-    _backward_weight("winograd2", dout, x, dw, db, padding, dilation, groups, num_threads)
+    _backward_weight("winograd2", dout, x, dw, db, stride, padding, dilation, groups, num_threads)
 
 
 def winograd4_forward(
@@ -40,7 +40,7 @@ def winograd4_forward(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """The same from tiles of 4x4 outputs: fewer products still, of which more digits are lost."""
-    _forward("winograd4", x, weight, bias, y, padding, dilation, groups, num_threads)
+    _forward("winograd4", x, weight, bias, y, stride, padding, dilation, groups, num_threads)
 
 
 def winograd4_backward_input(
@@ -48,7 +48,7 @@ def winograd4_backward_input(
     groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """The same, to tiles of 4x4 of dx."""
-    _backward_input("winograd4", dout, weight, dx, padding, dilation, groups, num_threads)
+    _backward_input("winograd4", dout, weight, dx, stride, padding, dilation, groups, num_threads)
 
 
 def winograd4_backward_weight(
@@ -56,15 +56,15 @@ def winograd4_backward_weight(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """The same, from tiles of 4x4 of dout."""
-    _backward_weight("winograd4", dout, x, dw, db, padding, dilation, groups, num_threads)
+    _backward_weight("winograd4", dout, x, dw, db, stride, padding, dilation, groups, num_threads)
 
 
 def gauss_forward(
     x: Array, weight: Array, bias: Array, y: Array, stride: Pair, padding: Padding,
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
-    """The same from larger tiles, for windows of 3x3 to 5x5: as exact as those of 2x2."""
-    _forward("gauss", x, weight, bias, y, padding, dilation, groups, num_threads)
+    """The same from larger tiles: as exact as the first."""
+    _forward("gauss", x, weight, bias, y, stride, padding, dilation, groups, num_threads)
 
 
 def gauss_backward_input(
@@ -72,7 +72,7 @@ def gauss_backward_input(
     groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """The same, to larger tiles of dx."""
-    _backward_input("gauss", dout, weight, dx, padding, dilation, groups, num_threads)
+    _backward_input("gauss", dout, weight, dx, stride, padding, dilation, groups, num_threads)
 
 
 def gauss_backward_weight(
@@ -80,29 +80,28 @@ def gauss_backward_weight(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     """The same, from larger tiles of dout."""
-    _backward_weight("gauss", dout, x, dw, db, padding, dilation, groups, num_threads)
+    _backward_weight("gauss", dout, x, dw, db, stride, padding, dilation, groups, num_threads)
 
 
 def _forward(
-    algorithm: str, x: Array, weight: Array, bias: Array, y: Array, padding: Padding,
-    dilation: Pair, groups: int, num_threads: int,
+    algorithm: str, x: Array, weight: Array, bias: Array, y: Array, stride: Pair,
+    padding: Padding, dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     plan = _plan_correlation(
-        algorithm, weight.shape[2], x.shape, y.shape, (-padding[0], -padding[2]), dilation,
-        groups, False, x.dtype,
+        algorithm, weight.shape[2], stride[0], x.shape, y.shape, (padding[0], padding[2]),
+        dilation, groups, False, x.dtype,
     )  # fmt: skip
     _run(algorithm, plan, x, weight, bias, y, num_threads)
 
 
 def _backward_input(
-    algorithm: str, dout: Array, weight: Array, dx: Array, padding: Padding,
+    algorithm: str, dout: Array, weight: Array, dx: Array, stride: Pair, padding: Padding,
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
-    taps = weight.shape[2]
-    origin = padding[0] - (taps - 1) * dilation[0], padding[2] - (taps - 1) * dilation[1]
     plan = _plan_correlation(
-        algorithm, taps, dout.shape, dx.shape, origin, dilation, groups, True, dout.dtype
-    )
+        algorithm, weight.shape[2], stride[0], dout.shape, dx.shape, (padding[0], padding[2]),
+        dilation, groups, True, dout.dtype,
+    )  # fmt: skip
     _run(algorithm, plan, dout, weight, no_bias(dx.shape[1], dx.dtype), dx, num_threads)
 
 
@@ -116,7 +115,7 @@ def _run(
     )  # fmt: skip
     sizes = [workers * size for size in (plan.taps_size, *each)]
     packers = movers(workers, plan.packed_size)
-    pack, convolve_tiles = winograd.drivers(algorithm, weight.shape[2], plan.vectors)
+    pack, convolve_tiles = winograd.drivers(algorithm, plan.taps, plan.vectors)
     with Scratch(source.dtype, plan.packed_size, *sizes) as (packed, taps, *pieces, _):
         for extents in plan.rounds:
             pack(packers, weight, packed, taps, extents)
@@ -124,11 +123,11 @@ def _run(
 
 
 def _backward_weight(
-    algorithm: str, dout: Array, x: Array, dw: Array, db: Array, padding: Padding,
-    dilation: Pair, groups: int, num_threads: int,
+    algorithm: str, dout: Array, x: Array, dw: Array, db: Array, stride: Pair,
+    padding: Padding, dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     plan = _plan_weight(
-        algorithm, dw.shape[2], dout.shape, x.shape, padding, dilation, groups, x.dtype
+        algorithm, dw.shape[2], stride[0], dout.shape, x.shape, padding, dilation, groups, x.dtype
     )
     workers = usable_workers(num_threads, plan.work)
     each = (
@@ -136,7 +135,7 @@ def _backward_weight(
         plan.line_size,
     )  # fmt: skip
     sizes = [workers * size for size in each]
-    correlate_tiles = winograd_weight.correlate_tiles(algorithm, dw.shape[2], plan.vectors)
+    correlate_tiles = winograd_weight.correlate_tiles(algorithm, plan.taps, plan.vectors)
     with Scratch(x.dtype, plan.partial_size, plan.bias_sums_size, *sizes) as pieces:
         partial, bias_sums, *rest, _ = pieces
         correlate_tiles(workers, dout, x, partial, bias_sums, *rest, plan.adding)
@@ -146,15 +145,19 @@ def _backward_weight(
 
 @lru_cache(maxsize=256)
 def _plan_correlation(
-    algorithm: str, taps: int, source: tuple[int, ...], out: tuple[int, ...], origin: Pair,
-    dilation: Pair, groups: int, flipped: bool, dtype: np.dtype[np.floating],
+    algorithm: str, window: int, stride: int, source: tuple[int, ...], out: tuple[int, ...],
+    before: Pair, dilation: Pair, groups: int, flipped: bool, dtype: np.dtype[np.floating],
 ) -> winograd.Plan:  # fmt: skip
-    return winograd.plan(algorithm, taps, source, out, origin, dilation, groups, flipped, dtype)
+    return winograd.plan(
+        algorithm, window, stride, source, out, before, dilation, groups, flipped, dtype
+    )
 
 
 @lru_cache(maxsize=256)
 def _plan_weight(
-    algorithm: str, taps: int, dout: tuple[int, ...], x: tuple[int, ...], padding: Padding,
-    dilation: Pair, groups: int, dtype: np.dtype[np.floating],
+    algorithm: str, window: int, stride: int, dout: tuple[int, ...], x: tuple[int, ...],
+    padding: Padding, dilation: Pair, groups: int, dtype: np.dtype[np.floating],
 ) -> winograd_weight.Plan:  # fmt: skip
-    return winograd_weight.plan(algorithm, taps, dout, x, padding, dilation, groups, dtype)
+    return winograd_weight.plan(
+        algorithm, window, stride, dout, x, padding, dilation, groups, dtype
+    )

@@ -8,6 +8,9 @@ Transformed, the products of a tile's outputs with a source channel become as ma
 M is thus a product of matrices for each point, tiles by source channels by output channels. The
 weights are transformed first, all of them or, where they are many, some in a *round*. A task is a
 block of tiles and a part of the round's output channels.
+
+Windows may be cut into *pieces*, each of which has source channels of its own. Backward, those of
+strided ones each make a *phase* of the output instead: panels of its own, from the same tiles.
 """
 
 from collections.abc import Callable
@@ -30,7 +33,7 @@ from fastscratch.kernels.numba_jit.compile import (
 from fastscratch.kernels.numba_jit.lines import repeat_row
 from fastscratch.kernels.numba_jit.machine import ROWS
 from fastscratch.kernels.numba_jit.phases import odd_lines, wanted_tasks
-from fastscratch.kernels.numba_jit.vectors import fill_line, lanes_of
+from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line, lanes_of
 from fastscratch.kernels.numba_jit.window import transpose
 from fastscratch.kernels.numba_jit.winograd_blocks import (
     SLICE_BYTES,
@@ -39,6 +42,14 @@ from fastscratch.kernels.numba_jit.winograd_blocks import (
     loader,
     phase_outputs,
     slice_line,
+)
+from fastscratch.kernels.numba_jit.winograd_pieces import (
+    cut_window,
+    piece_at,
+    piece_channels,
+    piece_start,
+    places_at,
+    values_at,
 )
 from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS
 from fastscratch.kernels.numba_jit.winograd_tile import kind_of, product_of, transform_by
@@ -85,6 +96,12 @@ class Extents(NamedTuple):
     DH: int
     DW: int
     """Output image."""
+    out_top: int
+    out_left: int
+    """Row and column of the tiles where it begins."""
+    tiled_h: int
+    tiled_w: int
+    """What is cut into tiles: the output, or a phase of it."""
     origin_h: int
     origin_w: int
     """Where the first window begins in the source."""
@@ -93,7 +110,20 @@ class Extents(NamedTuple):
     flipped: int
     """Whether the weights are (source, output, taps), as backward, or (output, source, taps)."""
     window: int
-    """Taps of both axes."""
+    """Taps of an axis."""
+    stride: int
+    """Of the windows."""
+    pieces: int
+    whole: int
+    """Pieces of an axis of the windows, and those that have all taps."""
+    source_stride: int
+    source_pieces: int
+    """The same, where they see the source; 1 where they make phases of the output."""
+    phases: int
+    """Along an axis of the output."""
+    piece: int
+    depth: int
+    """Source channels from a piece to the next, and of all of them."""
     images: int
     batches: int
     blocks_h: int
@@ -121,6 +151,8 @@ class Plan(NamedTuple):
 
     rounds: tuple[Constants, ...]
     """Extents of each round."""
+    taps: int
+    """Of a piece of the windows, along an axis."""
     vectors: int
     """Of a panel."""
     work: int
@@ -136,25 +168,40 @@ class Plan(NamedTuple):
 
 
 def plan(
-    algorithm: str, taps: int, source: tuple[int, ...], out: tuple[int, ...], origin: Pair,
-    dilation: Pair, groups: int, flipped: bool, dtype: np.dtype[np.floating],
+    algorithm: str, window: int, stride: int, source: tuple[int, ...], out: tuple[int, ...],
+    before: Pair, dilation: Pair, groups: int, flipped: bool, dtype: np.dtype[np.floating],
 ) -> Plan:  # fmt: skip
     """Cut a problem into rounds and tasks and lay out their scratch."""
     CI, CO = source[1] // groups, out[1] // groups
-    filtering = FILTERINGS[algorithm, taps]
-    m, points, window = filtering.step, filtering.points, taps * taps
+    cut = cut_window(window, stride)
+    filtering = FILTERINGS[algorithm, cut.taps]
+    m, points, side = filtering.step, filtering.points, SLICE_BYTES // dtype.itemsize
     vectors = 1 if lanes_of(dtype) >= CO else 2
     width = vectors * lanes_of(dtype)
     panels = -(-CO // width)
-    work = out[0] * groups * CI * CO * -(-out[2] // m) * -(-out[3] // m) * points
-    tile_bytes = points * max(CI, 1) * dtype.itemsize
+    phases, source_cut, out_start = 1, cut, (0, 0)
+    origin = -before[0], -before[1]
+    if flipped:
+        origin = before[0] - (window - 1) * dilation[0], before[1] - (window - 1) * dilation[1]
+    if flipped and stride > 1:
+        phases, source_cut = stride, cut_window(1, 1)
+        out_start = before[0] % stride, before[1] % stride
+        origin = before[0] // stride - (cut.taps - 1), before[1] // stride - (cut.taps - 1)
+    tiled_h, tiled_w = -(-(out[2] + out_start[0]) // phases), -(-(out[3] + out_start[1]) // phases)
+    piece = piece_channels(CI, source_cut.pieces, side)
+    depth = source_cut.pieces**2 * piece
+    work = out[0] * groups * depth * CO * phases**2
+    work *= -(-tiled_h // m) * -(-tiled_w // m) * points
+    # Backward, the products of all phases are as large as what they are made of.
+    tile_channels = max(depth, phases**2 * width) if phases > 1 else max(depth, 1)
+    tile_bytes = points * tile_channels * dtype.itemsize
     most = max(LEAST_COLUMNS // m, BLOCK_BYTES // tile_bytes)
     most = min(MOST_TILES, most, SOURCES_BYTES // tile_bytes)
-    b = cut_tiles(out[0], out[2], out[3], dilation, m, max(most, 1))
-    line = slice_line(CI, dtype)
+    b = cut_tiles(out[0], tiled_h, tiled_w, dilation, m, max(most, 1))
+    line = slice_line(depth - piece + -(-CI // side) * side, dtype)
     source_step = odd_lines(b.tiles * line, dtype.itemsize)
-    weight_step = odd_lines(CI * width, dtype.itemsize)
-    panel_size = points * weight_step
+    weight_step = odd_lines(depth * width, dtype.itemsize)
+    panel_size = phases**2 * points * weight_step
     in_round = max(ROUND_BYTES // (groups * panel_size * dtype.itemsize), ROUND_CHANNELS // width)
     rounds = max(-(-panels // in_round), 1)
     in_round = -(-panels // rounds)
@@ -163,25 +210,29 @@ def plan(
     parts = max(min(parts, in_round * width // PART_CHANNELS), 1)
     bundle = 1
     if points * source_step * dtype.itemsize > POINTS_BYTES:
-        bundle = max(min(-(-in_round // parts), BUNDLE_CHANNELS // width), 1)
-    product_step = odd_lines(b.tiles * bundle * width, dtype.itemsize)
+        bundle = max(min(-(-in_round // parts), BUNDLE_CHANNELS // (phases**2 * width)), 1)
+    product_step = odd_lines(b.tiles * bundle * phases**2 * width, dtype.itemsize)
     firsts = [panels * i // rounds for i in range(rounds + 1)]
-    local = SLICE_BYTES // dtype.itemsize * b.pixels(m, filtering.side)
+    local = side * b.pixels(m, filtering.side, source_cut)
     return Plan(
         tuple(
             Constants(Extents._make((
-                out[0], groups, CI, CO, *source[2:], *out[2:], *origin, *dilation, int(flipped),
-                window, b.images, b.batches, b.blocks_h, b.blocks_w, parts, width, bundle,
+                out[0], groups, CI, CO, *source[2:], *out[2:], *out_start, tiled_h, tiled_w,
+                *origin, *dilation, int(flipped), window, stride, cut.pieces, cut.whole,
+                source_cut.stride, source_cut.pieces, phases, piece, depth,
+                b.images, b.batches, b.blocks_h, b.blocks_w, parts, width, bundle,
                 line, source_step, weight_step, product_step, first, last - first,
             )))
             for first, last in pairwise(firsts)
         ),
-        vectors, work, groups * in_round * panel_size, PACKED_CHANNELS * window * width,
+        cut.taps, vectors, work, groups * in_round * panel_size,
+        # Behind the weights as they are, those of a piece.
+        PACKED_CHANNELS * (window**2 + cut.taps**2) * width,
         local, local,
         # M: behind the points lies what is added to their products' results, the bias.
         points * source_step, (points + 1) * product_step,
         # Sums: what the tiles of a last, odd row or column have too much lies behind the others.
-        (b.block_h * m + 1) * (b.block_w * b.dilation_w * m + 1) * width,
+        (b.block_h * m + 1) * (b.block_w * b.dilation_w * phases * m + 1) * width,
     )  # fmt: skip
 
 
@@ -194,7 +245,7 @@ class Drivers(NamedTuple):
 
 @cache
 def drivers(algorithm: str, taps: int, vectors: int) -> Drivers:
-    """The drivers of an algorithm, for windows of an extent and panels of so many vectors."""
+    """The drivers of an algorithm, for pieces of so many taps and panels of so many vectors."""
     filtering = FILTERINGS[algorithm, taps]
     m, points, row_of_points = filtering.step, filtering.points, filtering.line
     load_source = loader(filtering, "source", shared=taps - 1)
@@ -219,41 +270,81 @@ def drivers(algorithm: str, taps: int, vectors: int) -> Drivers:
                 weight, group, ci, depth, (e.first_panel + panel) * width, turned, turned_start, e
             )
             tap = -width if e.flipped else width
-            transform_weight(
-                depth, vectors, turned, first, taps * tap, tap, e.window * width,
-                packed, (group * e.panels + panel) * points * e.weight_step + ci * width,
-                row_of_points * e.weight_step, e.weight_step, width,
-            )  # fmt: skip
+            window = e.window * e.window * width
+            start = (group * e.panels + panel) * e.phases * e.phases * points * e.weight_step
+            start += ci * width
+            if e.pieces == 1:
+                transform_weight(
+                    depth, vectors, turned, first, taps * tap, tap, window,
+                    packed, start, row_of_points * e.weight_step, e.weight_step, width,
+                )  # fmt: skip
+                continue
+            piece = turned_start + PACKED_CHANNELS * window
+            for place in range(e.pieces * e.pieces):
+                row, column = place // e.pieces, place % e.pieces
+                if e.phases == 1:
+                    row, column = piece_at(place, e.pieces, e.whole)
+                _take_piece(turned, first, tap, depth, row, column, taps, piece, e)
+                transform_weight(
+                    depth, vectors, turned, piece, taps * width, width, taps * taps * width,
+                    packed, start, row_of_points * e.weight_step, e.weight_step, width,
+                )  # fmt: skip
+                if e.phases > 1:
+                    start += points * e.weight_step
+                    continue
+                if ci + depth == e.CI:  # what fills the slices up to the next piece
+                    for point in range(points):
+                        fill_line(
+                            packed, start + point * e.weight_step + depth * width,
+                            (e.piece - e.CI) * width, 0,
+                        )  # fmt: skip
+                start += e.piece * width
 
     @inner
     def store(
         products: Array, products_start: int, sums: Array, sums_start: int, height: int,
-        across: int, out: Array, target: int, rows: int, columns: int, channels: int, e: Extents,
+        across: int, out: Array, plane: int, row: int, column: int, channels: int, e: Extents,
     ) -> None:  # fmt: skip
-        """The outputs of one image's tiles, for a panel, turned round again."""
+        """The outputs of one image's tiles, for a panel, turned round again.
+
+        Rows and columns belong to the phases of dilated windows in turn, each of which has tiles of
+        its own, or to those of strided ones, for which each tile has products.
+        """
         width = e.width
-        line = e.bundle * width
+        line = e.bundle * e.phases * e.phases * width
+        step_h, step_w = e.dilation_h * e.phases, e.dilation_w * e.phases
+        left = max(e.out_left - column, 0)
+        columns = min(across * m * step_w, e.out_left + e.DW - column)
         # From right to left: what a tile has beyond its row, the next row's first overwrites. Those
         # of several phases would overwrite each other's.
-        row_step = columns if e.dilation_w == 1 else across * m * e.dilation_w
+        row_step = columns if step_w == 1 else across * m * step_w
         last = across - 1
-        for row in range(height):
-            for phase in range(e.dilation_w):
-                first = sums_start + (row * m * row_step + last * m * e.dilation_w + phase) * width
-                transform_output(
-                    across, vectors, products, products_start + last * line,
-                    row_of_points * e.product_step, e.product_step, -line,
-                    sums, first, row_step * width, e.dilation_w * width, -m * e.dilation_w * width,
+        for phase in range(e.phases):
+            for tile_row in range(height):
+                for column_phase in range(step_w):
+                    source = (tile_row * e.dilation_w + column_phase // e.phases) * across + last
+                    place = phase * e.phases + column_phase % e.phases
+                    first = tile_row * m * row_step + last * m * step_w + column_phase
+                    transform_output(
+                        across, vectors, products, products_start + source * line + place * width,
+                        row_of_points * e.product_step, e.product_step, -line,
+                        sums, sums_start + first * width,
+                        row_step * width, step_w * width, -m * step_w * width,
+                    )  # fmt: skip
+            first_row = row + phase
+            # Rows of the tiles before the first one of the output are left out.
+            top = (max(e.out_top - first_row, 0) + step_h - 1) // step_h
+            rows = min(height * m, phase_outputs(e.out_top + e.DH, step_h, first_row)) - top
+            target = (plane * e.DH + first_row + top * step_h - e.out_top) * e.DW
+            target += column + left - e.out_left
+            stretch, stretches = columns - left, rows
+            if left == 0 and row_step == columns == step_h * e.DW:
+                stretch, stretches = rows * columns, 1  # rows that lie together, here and there
+            for r in range(stretches):
+                transpose(
+                    sums, sums_start + ((top + r) * row_step + left) * width, width, stretch,
+                    channels, out, target + r * step_h * e.DW, e.DH * e.DW,
                 )  # fmt: skip
-                products_start += across * line
-        stretch, stretches = columns, rows
-        if row_step == columns == e.dilation_h * e.DW:  # rows that lie together, here and there
-            stretch, stretches = rows * columns, 1
-        for row in range(stretches):
-            transpose(
-                sums, sums_start + row * row_step * width, width, stretch, channels,
-                out, target + row * e.dilation_h * e.DW, e.DH * e.DW,
-            )  # fmt: skip
 
     def convolve_tiles(
         worker: int, workers: int, queue: Tasks, source: In, packed: In, bias: In, out: Out,
@@ -272,49 +363,50 @@ def drivers(algorithm: str, taps: int, vectors: int) -> Drivers:
             part, rest = task % e.parts, task // e.parts
             group = rest // blocks
             batch, top, left, height, across = find_block(
-                rest % blocks, e.DH, e.DW, e.dilation_h, e.dilation_w, m, e.blocks_h, e.blocks_w
-            )
+                rest % blocks, e.tiled_h, e.tiled_w, e.dilation_h, e.dilation_w, m,
+                e.blocks_h, e.blocks_w,
+            )  # fmt: skip
             n = batch * e.images
             images = min(e.images, e.N * e.dilation_h - n)
             load_source(
                 source, group * e.CI * e.SH * e.SW, e.groups * e.CI * e.SH * e.SW, n, images,
                 e.SH, e.SW, e.CI, e.origin_h, e.origin_w,
                 e.dilation_h, e.dilation_w, top, left, height, across,
+                e.source_stride, e.source_pieces, min(e.whole, e.source_pieces), e.piece,
                 turned, turned_start, local, local_start,
                 sources, sources_start, e.line, e.source_step,
             )  # fmt: skip
             tiles = height * across * e.dilation_w
-            first_column = left * m * e.dilation_w
-            columns = min(across * m * e.dilation_w, e.DW - first_column)
+            line = e.bundle * e.phases * e.phases * width
             stop = e.panels * (part + 1) // e.parts
             for first in range(e.panels * part // e.parts, stop, e.bundle):
                 panels = min(e.bundle, stop - first)
+                first_phase = (group * e.panels + first) * e.phases * e.phases
                 for point in range(points):
                     multiply(
-                        images * tiles, sources, sources_start + point * e.source_step,
-                        packed, ((group * e.panels + first) * points + point) * e.weight_step,
-                        points * e.weight_step,
+                        point, points, images * tiles,
+                        sources, sources_start + point * e.source_step,
+                        packed, (first_phase * points + point) * e.weight_step,
                         panels, products, products_start + point * e.product_step, e,
                     )  # fmt: skip
                 for panel in range(panels):
                     co = (e.first_panel + first + panel) * width
                     channels = min(width, e.CO - co)
                     channel = group * e.CO + co
-                    start = products_start + panel * width
-                    repeat_row(
-                        bias, channel, channels, products, start + points * e.product_step,
-                        images * tiles, width, e.bundle * width,
-                    )  # fmt: skip
+                    start = products_start + panel * e.phases * e.phases * width
+                    for phase in range(e.phases * e.phases):
+                        repeat_row(
+                            bias, channel, channels,
+                            products, start + points * e.product_step + phase * width,
+                            images * tiles, width, line,
+                        )  # fmt: skip
                     for i in range(images):
                         image, phase = (n + i) // e.dilation_h, (n + i) % e.dilation_h
-                        row = top * m * e.dilation_h + phase
-                        plane = image * e.groups * e.CO + channel
                         store(
-                            products, start + i * tiles * e.bundle * width,
-                            sums, sums_start, height, across,
-                            out, (plane * e.DH + row) * e.DW + first_column,
-                            min(height * m, phase_outputs(e.DH, e.dilation_h, row)),
-                            columns, channels, e,
+                            products, start + i * tiles * line, sums, sums_start, height, across,
+                            out, image * e.groups * e.CO + channel,
+                            top * m * e.dilation_h * e.phases + phase,
+                            left * m * e.dilation_w * e.phases, channels, e,
                         )  # fmt: skip
             task = take(queue)
 
@@ -327,22 +419,50 @@ def _turn_taps(
     weight: Array, group: int, ci: int, depth: int, co: int, turned: Array, start: int, e: Extents
 ) -> int:
     """turned[i, tap, :] = some weights of a panel; where the first is."""
-    width = e.width
+    width, window = e.width, e.window * e.window
     count = min(width, e.CO - co)
     if count < width:
-        fill_line(turned, start, depth * e.window * width, 0)
+        fill_line(turned, start, depth * window * width, 0)
     if not e.flipped:
-        first = ((group * e.CO + co) * e.CI + ci) * e.window
+        first = ((group * e.CO + co) * e.CI + ci) * window
         transpose(
-            weight, first, e.CI * e.window, count, depth * e.window, turned, start, width
+            weight, first, e.CI * window, count, depth * window, turned, start, width
         )  # fmt: skip
         return start
     for i in range(depth):
         transpose(
-            weight, ((group * e.CI + ci + i) * e.CO + co) * e.window, e.window, count, e.window,
-            turned, start + i * e.window * width, width,
+            weight, ((group * e.CI + ci + i) * e.CO + co) * window, window, count, window,
+            turned, start + i * window * width, width,
         )  # fmt: skip
-    return start + (e.window - 1) * width
+    return start + (window - 1) * width
+
+
+@inner
+def _take_piece(
+    turned: Array, first: int, tap: int, depth: int, row: int, column: int, taps: int, piece: int,
+    e: Extents,
+) -> None:  # fmt: skip
+    """turned[piece + (i, tap, :)] = the taps of a piece of some weights, missing ones as zeros.
+
+    Those of phases are turned round piece by piece: in place of the last, the first is missing.
+    """
+    width = e.width
+    fill_line(turned, piece, depth * taps * taps * width, 0)
+    some_h, some_w = int(row >= e.whole), int(column >= e.whole)
+    first_h, stop_h, first_w, stop_w = 0, taps - some_h, 0, taps - some_w
+    top = piece_start(row, e.stride, taps, e.whole)
+    left = piece_start(column, e.stride, taps, e.whole)
+    if e.phases > 1:
+        top, left = e.whole - 1 - row, e.whole - 1 - column
+        first_h, stop_h, first_w, stop_w = some_h, taps, some_w, taps
+    for i in range(depth):
+        for kh in range(first_h, stop_h):
+            for kw in range(first_w, stop_w):
+                source = (top + kh * e.stride) * e.window + left + kw * e.stride
+                copy_line(
+                    turned, first + i * e.window * e.window * width + source * tap,
+                    turned, piece + ((i * taps + kh) * taps + kw) * width, width,
+                )  # fmt: skip
 
 
 def _multiplier(vectors: int) -> Callable[..., None]:
@@ -351,24 +471,37 @@ def _multiplier(vectors: int) -> Callable[..., None]:
 
     @inner
     def multiply(
-        count: int, sources: Array, start: int, packed: Array, weights: int, panel_step: int,
-        panels: int, products: Array, out: int, e: Extents,
+        point: int, points: int, count: int, sources: Array, start: int, packed: Array,
+        weights: int, panels: int, products: Array, out: int, e: Extents,
     ) -> None:  # fmt: skip
-        """M of one point, for so many tiles and panels."""
+        """M of one point, for so many tiles and panels, but what is zero there."""
         width = e.width
-        line = e.bundle * width
+        line = e.bundle * e.phases * e.phases * width
         tiles = (count + ROWS - 1) // ROWS
-        chunks = max((e.CI + CHUNK - 1) // CHUNK, 1)
-        for panel in range(panels):
+        first, stop = 0, e.depth
+        row, column = values_at(point, points)
+        if e.source_pieces > 1:
+            first, stop = places_at(point, points, e.source_pieces, e.whole)
+            first, stop = first * e.piece, stop * e.piece
+        chunks = max((stop - first + CHUNK - 1) // CHUNK, 1)
+        for panel in range(panels * e.phases * e.phases):
+            phase_h, phase_w = panel // e.phases % e.phases, panel % e.phases
+            if e.phases > 1 and (
+                (row == 0 and phase_h >= e.whole) or (column == 0 and phase_w >= e.whole)
+            ):
+                for tile in range(count):
+                    fill_line(products, out + tile * line + panel * width, width, 0)
+                continue
             for chunk in range(chunks):
-                ci, stop = e.CI * chunk // chunks, e.CI * (chunk + 1) // chunks
+                ci = first + (stop - first) * chunk // chunks
+                depth = first + (stop - first) * (chunk + 1) // chunks - ci
                 for tile in range(tiles):
-                    row = count * tile // tiles
+                    start_row = count * tile // tiles
                     tile_product(
-                        count * (tile + 1) // tiles - row,
-                        sources, start + row * e.line + ci, e.line, 1, stop - ci,
-                        packed, weights + panel * panel_step + ci * width, width,
-                        products, out + row * line + panel * width, line, int(chunk > 0),
+                        count * (tile + 1) // tiles - start_row,
+                        sources, start + start_row * e.line + ci, e.line, 1, depth,
+                        packed, weights + panel * points * e.weight_step + ci * width, width,
+                        products, out + start_row * line + panel * width, line, int(chunk > 0),
                     )  # fmt: skip
 
     return multiply

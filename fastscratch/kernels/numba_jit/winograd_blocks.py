@@ -18,6 +18,7 @@ import numpy as np
 from fastscratch.kernels.numba_jit.compile import inner
 from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line, lanes
 from fastscratch.kernels.numba_jit.window import transpose
+from fastscratch.kernels.numba_jit.winograd_pieces import Cut, piece_at, piece_start
 from fastscratch.kernels.numba_jit.winograd_points import Filtering
 from fastscratch.kernels.numba_jit.winograd_tile import kind_of, transform_by
 from fastscratch.types import Array, Pair
@@ -50,10 +51,14 @@ class Blocks(NamedTuple):
         """Tiles of a block, at most."""
         return self.images * self.block_h * self.block_w * self.dilation_w
 
-    def pixels(self, step: int, side: int) -> int:
-        """Pixels that the tiles of one image see, where a tile sees ``side`` on either axis."""
-        rows, columns = (self.block_h - 1) * step + side, (self.block_w - 1) * step + side
-        return rows * columns * self.dilation_w
+    def pixels(self, step: int, side: int, cut: Cut | None = None) -> int:
+        """Pixels that the tiles of one image see, where a tile sees ``side`` on either axis.
+
+        Through windows that are cut into pieces, those of all of them.
+        """
+        stride, reach = (cut.stride, cut.reach) if cut else (1, 0)
+        rows = _seen_pixels(self.block_h, step, side, stride, reach)
+        return rows * _seen_pixels(self.block_w, step, side, stride, reach) * self.dilation_w
 
 
 def cut_tiles(N: int, OH: int, OW: int, dilation: Pair, step: int, most: int) -> Blocks:
@@ -80,6 +85,14 @@ def slice_line(channels: int, dtype: np.dtype[np.floating]) -> int:
     return (-(-channels // side) | 1) * side
 
 
+def _seen_pixels(tiles: int, step: int, side: int, stride: int, reach: int) -> int:
+    """Pixels that tiles side by side see along an axis, dilation aside."""
+    return ((tiles - 1) * step + side - 1) * stride + 1 + reach
+
+
+seen_pixels = inner(_seen_pixels)
+
+
 @inner
 def phase_outputs(extent: int, dilation: int, phase: int) -> int:
     """The outputs of a phase: none where there are more phases than outputs."""
@@ -104,28 +117,33 @@ def find_block(
 def loader(filtering: Filtering, factor: str, **options: Any) -> Callable[..., None]:
     """A function that transforms what a block of tiles sees, as a factor of a filtering."""
     kind = kind_of(filtering, factor, **options)
-    transform, seen, step, points = transform_by(kind), kind.side, filtering.step, filtering.line
+    transform, side, step, points = transform_by(kind), kind.side, filtering.step, filtering.line
+    taps = filtering.taps
 
     @inner
     def load(
         source: Array, start: int, image_step: int, first: int, images: int, H: int, W: int,
         channels: int, origin_h: int, origin_w: int, dilation_h: int, dilation_w: int, top: int,
-        left: int, height: int, across: int, turned: Array, turned_start: int,
+        left: int, height: int, across: int, stride: int, pieces: int, whole: int,
+        piece_step: int, turned: Array, turned_start: int,
         local: Array, local_start: int, out: Array, out_start: int, line: int, point_step: int,
     ) -> None:  # fmt: skip
         """out[point, tile, :] = the transform of the tiles of some images, or of their phases.
 
         Row and column 0 of the first phases of tiles are ``origin_h`` and ``origin_w`` of an image.
+        The channels of a piece of the windows follow those of the one before.
         """
         part = SLICE_BYTES // source.itemsize
-        rows = (height - 1) * step + seen
-        columns = ((across - 1) * step + seen) * dilation_w
-        iw = left * step * dilation_w + origin_w
+        reach = piece_start(pieces - 1, stride, taps, whole)
+        rows = seen_pixels(height, step, side, stride, reach)
+        columns = seen_pixels(across, step, side, stride, reach) * dilation_w
+        pixel = stride * dilation_w * part
+        iw = left * step * stride * dilation_w + origin_w
         # What lies outside of the image stays zero, slice after slice.
         fill_line(local, local_start, rows * columns * part, 0)
         for i in range(images):
             image, phase = (first + i) // dilation_h, (first + i) % dilation_h
-            ih = top * step * dilation_h + phase + origin_h
+            ih = top * step * stride * dilation_h + phase + origin_h
             if dilation_h > 1:  # nor is every phase inside where another is
                 fill_line(local, local_start, rows * columns * part, 0)
             for c in range(0, channels, part):
@@ -139,12 +157,18 @@ def loader(filtering: Filtering, factor: str, **options: Any) -> Callable[..., N
                 tiles = out_start + i * height * dilation_w * across * line
                 for row in range(height):
                     for column in range(dilation_w):
-                        transform(
-                            across, part // lanes(source),
-                            local, local_start + (row * step * columns + column) * part,
-                            columns * part, dilation_w * part, step * dilation_w * part,
-                            out, tiles + c, points * point_step, point_step, line,
-                        )  # fmt: skip
+                        for place in range(pieces * pieces):
+                            corner = row * step * stride * columns + column
+                            if pieces > 1:
+                                piece_h, piece_w = piece_at(place, pieces, whole)
+                                corner += piece_start(piece_h, stride, taps, whole) * columns
+                                corner += piece_start(piece_w, stride, taps, whole) * dilation_w
+                            transform(
+                                across, part // lanes(source), local, local_start + corner * part,
+                                stride * columns * part, pixel, step * pixel,
+                                out, tiles + place * piece_step + c,
+                                points * point_step, point_step, line,
+                            )  # fmt: skip
                         tiles += across * line
 
     return load

@@ -5,8 +5,8 @@ known from its values at m + taps - 1 points, one of which is infinity. A progra
 whatever can be added and multiplied (vectors that are yet to be computed, arrays, numbers) to
 another. The values of both axes are then what is multiplied at the points, but for ``gauss``.
 
-F(2x2, 3x3), ``winograd2``, has the points 0, 1, -1 and infinity. Integers stay exact: sums are
-halved, not their terms.
+F(2x2, 3x3) and F(3x3, 2x2), ``winograd2``, have the points 0, 1, -1 and infinity. Integers stay
+exact: sums are halved, not their terms.
 
 F(4x4, 3x3) as ``winograd4`` has 0, A, -A, B, -B and infinity, where A and B are near 1 and their
 powers are exact: the error is a quarter of that of the customary 1 and 2, whose fourth powers lie
@@ -16,8 +16,8 @@ odd part the opposite.
 ``gauss`` has 0, 1, -1, infinity and the pair i and -i, whose values are conjugate: one complex
 value stands for both. There are no factors but halves and quarters of weights: integers stay exact,
 and the error is about that of F(2x2, 3x3). Six values of an axis are a product of polynomials of
-any two lengths that come to seven, so that this is F(4x4, 3x3), F(3x3, 4x4) and F(2x2, 5x5); the
-image's part is the same for all.
+any two lengths that come to seven, so that this is F(4x4, 3x3) and F(3x3, 4x4); the image's part is
+the same for both.
 
 Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016), section 4; Meng and
 Brothers, "Efficient Winograd convolution via integer arithmetic" (2019).
@@ -78,26 +78,45 @@ class Filtering(NamedTuple):
         return self.meeting.points if self.meeting else self.side
 
 
+def _sum(g: Sequence[Any]) -> Any:
+    total = g[0]
+    for value in g[1:]:
+        total = total + value
+    return total
+
+
 def _source_2(d: Sequence[Any]) -> list[Any]:
     return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
 
 
 def _weight_2(g: Sequence[Any]) -> list[Any]:
-    outer = g[0] + g[2]
-    return [g[0], 0.5 * (outer + g[1]), 0.5 * (outer - g[1]), g[2]]
-
-
-def _output_2(p: Sequence[Any]) -> list[Any]:
-    return [(p[0] + p[1]) + p[2], (p[1] - p[2]) - p[3]]
+    even, odd = _sum(g[::2]), _sum(g[1::2])
+    return [g[0], 0.5 * (even + odd), 0.5 * (even - odd), g[-1]]
 
 
 def _gradient_2(dy: Sequence[Any]) -> list[Any]:
-    return [dy[0], dy[0] + dy[1], dy[0] - dy[1], -dy[1]]
+    even, odd = _sum(dy[::2]), _sum(dy[1::2])
+    return [dy[0], even + odd, even - odd, -dy[-1]]
 
 
-def _sums_2(s: Sequence[Any]) -> list[Any]:
-    total = 0.5 * (s[1] + s[2])
-    return [s[0] + total, 0.5 * (s[1] - s[2]), total + s[3]]
+def _winograd2(taps: int) -> Filtering:
+    step = 5 - taps
+
+    def output(p: Sequence[Any]) -> list[Any]:
+        even, odd = p[1] + p[2], p[1] - p[2]
+        y = [odd if k % 2 else even for k in range(step)]
+        y[0] = p[0] + y[0]
+        y[-1] = y[-1] - p[3]
+        return y
+
+    def sums(s: Sequence[Any]) -> list[Any]:
+        even, odd = 0.5 * (s[1] + s[2]), 0.5 * (s[1] - s[2])
+        g = [odd if k % 2 else even for k in range(taps)]
+        g[0] = s[0] + g[0]
+        g[-1] = g[-1] + s[3]
+        return g
+
+    return Filtering(step, taps, _source_2, _weight_2, output, _gradient_2, sums)
 
 
 A, B = 0.625, 1.5
@@ -164,13 +183,6 @@ def _alternating(g: Sequence[Any]) -> Any:
     total = g[0]
     for k, value in enumerate(g[1:], 1):
         total = total - value if k % 2 else total + value
-    return total
-
-
-def _sum(g: Sequence[Any]) -> Any:
-    total = g[0]
-    for value in g[1:]:
-        total = total + value
     return total
 
 
@@ -283,8 +295,9 @@ _MEETING = Meeting(
     sums=_gather(lambda p0, p1, p2: ((p0 - p1) + p2, p1 + p2), 0.5),
 )
 
-FILTERINGS = {
-    ("winograd2", 3): Filtering(2, 3, _source_2, _weight_2, _output_2, _gradient_2, _sums_2),
-    ("winograd4", 3): Filtering(4, 3, _source_4, _weight_4, _output_4, _gradient_4, _sums_4),
-} | {("gauss", taps): _gauss(taps) for taps in (3, 4, 5)}
-"""By the algorithm's name and the window's extent."""
+FILTERINGS = (
+    {("winograd4", 3): Filtering(4, 3, _source_4, _weight_4, _output_4, _gradient_4, _sums_4)}
+    | {("winograd2", taps): _winograd2(taps) for taps in (2, 3)}
+    | {("gauss", taps): _gauss(taps) for taps in (3, 4)}
+)
+"""By the algorithm's name and the taps of a window, or of its pieces."""

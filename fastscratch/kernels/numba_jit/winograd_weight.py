@@ -9,7 +9,8 @@ pixels on either axis,
     dw = G' S G
 
 S is thus a product of matrices for each point. A task sums over a *slot* of blocks of tiles, for a
-range of channels and one of output channels; the slots are added up at the end.
+range of channels and one of output channels; the slots are added up at the end. Where windows are
+cut into pieces, each piece has channels of x of its own.
 """
 
 from collections.abc import Callable
@@ -32,13 +33,20 @@ from fastscratch.kernels.numba_jit.correlate_weight import PARTIAL_BYTES, Slots
 from fastscratch.kernels.numba_jit.lines import add_line
 from fastscratch.kernels.numba_jit.machine import ROWS
 from fastscratch.kernels.numba_jit.phases import odd_lines, wanted_tasks
-from fastscratch.kernels.numba_jit.vectors import fill_line, lanes_of
+from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line, lanes_of
 from fastscratch.kernels.numba_jit.winograd_blocks import (
     SLICE_BYTES,
     cut_tiles,
     find_block,
     loader,
     slice_line,
+)
+from fastscratch.kernels.numba_jit.winograd_pieces import (
+    cut_window,
+    piece_at,
+    piece_channels,
+    piece_start,
+    places_at,
 )
 from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS
 from fastscratch.kernels.numba_jit.winograd_tile import kind_of, product_of, transform_by
@@ -49,6 +57,10 @@ TILES = {"winograd2": 72, "winograd4": 42, "gauss": 32}
 
 RANGE = 64
 """Channels, and output channels, of a range: S is to stay in L2."""
+
+PIECES_RANGE = 128
+"""Channels of all pieces of windows in a range. With 64, four pieces took up to 1.08 times as long:
+the gradients are transformed for each range anew."""
 
 
 class Extents(NamedTuple):
@@ -69,6 +81,11 @@ class Extents(NamedTuple):
     """Where the first window begins in x."""
     dilation_h: int
     dilation_w: int
+    window: int
+    stride: int
+    pieces: int
+    whole: int
+    """As in `winograd_pieces.Cut`."""
     images: int
     batches: int
     blocks_h: int
@@ -77,6 +94,9 @@ class Extents(NamedTuple):
     ranges: int
     panel_ranges: int
     """Ranges of channels, and of panels of output channels."""
+    unit: int
+    rows: int
+    """Channels that are not divided, and those of all pieces of a range, at most."""
     width: int
     """Of a panel: two vectors, or one where the output channels are no more."""
     slots: int
@@ -95,6 +115,8 @@ class Plan(NamedTuple):
     adding: Constants
     gathering: Constants
     """Extents for the two drivers."""
+    taps: int
+    """Of a piece of the windows, along an axis."""
     vectors: int
     """Of a panel."""
     work: int
@@ -111,48 +133,59 @@ class Plan(NamedTuple):
 
 
 def plan(
-    algorithm: str, taps: int, dout: tuple[int, ...], x: tuple[int, ...], padding: Padding,
-    dilation: Pair, groups: int, dtype: np.dtype[np.floating],
+    algorithm: str, window: int, stride: int, dout: tuple[int, ...], x: tuple[int, ...],
+    padding: Padding, dilation: Pair, groups: int, dtype: np.dtype[np.floating],
 ) -> Plan:  # fmt: skip
     """Ranges that fit the cache, and slots for enough tasks."""
     C, OC = x[1] // groups, dout[1] // groups
-    filtering = FILTERINGS[algorithm, taps]
-    m, points, window = filtering.step, filtering.points, taps * taps
+    cut = cut_window(window, stride)
+    filtering = FILTERINGS[algorithm, cut.taps]
+    m, points, side = filtering.step, filtering.points, SLICE_BYTES // dtype.itemsize
     vectors = 1 if lanes_of(dtype) >= OC else 2
     width = vectors * lanes_of(dtype)
     panels = -(-OC // width)
     b = cut_tiles(dout[0], dout[2], dout[3], dilation, m, TILES[algorithm])
     work = dout[0] * groups * C * OC * -(-dout[2] // m) * -(-dout[3] // m) * points
+    work *= cut.pieces**2
     ranges, panel_ranges = -(-C // RANGE), min(-(-OC // RANGE), panels)
-    dw_bytes = groups * panels * width * C * window * dtype.itemsize
+    unit = side if cut.pieces > 1 else 1
+    if cut.pieces > 1:
+        ranges = min(-(-C * cut.pieces**2 // PIECES_RANGE), -(-C // side))
+    dw_bytes = groups * panels * width * C * window**2 * dtype.itemsize
     slots = -(-wanted_tasks(work) // (groups * ranges * panel_ranges))
     slots = max(min(slots, b.blocks, PARTIAL_BYTES // dw_bytes), 1)
-    channels, most_panels = -(-C // ranges), -(-panels // panel_ranges)
-    line, gradient_line = slice_line(channels, dtype), slice_line(most_panels * width, dtype)
+    units = -(-C // unit)
+    channels = min(-(-units // ranges) * unit, C)
+    most_panels = -(-panels // panel_ranges)
+    piece = piece_channels(channels, cut.pieces, side)
+    rows = cut.pieces**2 * piece
+    line = slice_line(rows - piece + -(-channels // side) * side, dtype)
+    gradient_line = slice_line(most_panels * width, dtype)
     source_step = odd_lines(b.tiles * line, dtype.itemsize)
     gradient_step = odd_lines(b.tiles * gradient_line, dtype.itemsize)
-    sums_step = odd_lines(most_panels * channels * width, dtype.itemsize)
+    sums_step = odd_lines(most_panels * rows * width, dtype.itemsize)
     extents = Extents._make((
         dout[0], groups, C, OC, *x[2:], *dout[2:], -padding[0], -padding[2], *dilation,
-        b.images, b.batches, b.blocks_h, b.blocks_w, ranges, panel_ranges, width, slots,
+        window, stride, cut.pieces, cut.whole,
+        b.images, b.batches, b.blocks_h, b.blocks_w, ranges, panel_ranges, unit, rows, width, slots,
         line, gradient_line, source_step, gradient_step, sums_step,
     ))  # fmt: skip
-    local = SLICE_BYTES // dtype.itemsize * b.pixels(m, filtering.side)
+    local = side * b.pixels(m, filtering.side, cut)
     return Plan(
-        Constants(extents), Constants(Slots(groups, C, OC, window, slots, width)), vectors, work,
+        Constants(extents), Constants(Slots(groups, C, OC, window**2, slots, width)),
+        cut.taps, vectors, work,
         slots * dw_bytes // dtype.itemsize, slots * groups * panels * width,
         # D: behind the points lies the sum of a tile's gradient.
         local, local, points * source_step, (points + 1) * gradient_step,
-        points * sums_step, most_panels * width,
+        points * sums_step, max(most_panels, cut.taps**2) * width,
     )  # fmt: skip
 
 
 @cache
 def correlate_tiles(algorithm: str, taps: int, vectors: int) -> Driver:
-    """The driver of an algorithm, for windows of an extent and panels of so many vectors."""
+    """The driver of an algorithm, for pieces of so many taps and panels of so many vectors."""
     filtering = FILTERINGS[algorithm, taps]
     m, points, row_of_points = filtering.step, filtering.points, filtering.line
-    window = taps * taps
     load_source = loader(filtering, "source", shared=taps - 1)
     load_gradient = loader(filtering, "gradient", summed=True)
     transform_sums = transform_by(kind_of(filtering, "sums"))
@@ -163,7 +196,8 @@ def correlate_tiles(algorithm: str, taps: int, vectors: int) -> Driver:
         turned: Out, local: Out, sources: Out, gradients: Out, sums: Out, line: Out, e: Extents,
     ) -> None:  # fmt: skip
         """The sums of each slot of blocks, for each group and pair of ranges."""
-        width = e.width
+        width, window = e.width, e.window * e.window
+        side = SLICE_BYTES // x.itemsize
         all_panels = (e.OC + width - 1) // width
         units = e.batches * e.blocks_h * e.blocks_w
         turned_start = worker * (turned.size // workers)
@@ -181,10 +215,16 @@ def correlate_tiles(algorithm: str, taps: int, vectors: int) -> Driver:
             panel_range, rest = task % e.panel_ranges, task // e.panel_ranges
             part, of_slot = rest % e.ranges, rest // e.ranges
             group, slot = of_slot % e.groups, of_slot // e.groups
-            c_start, c_stop = e.C * part // e.ranges, e.C * (part + 1) // e.ranges
+            c_units = (e.C + e.unit - 1) // e.unit
+            c_start = c_units * part // e.ranges * e.unit
+            c_stop = min(c_units * (part + 1) // e.ranges * e.unit, e.C)
             first_panel = all_panels * panel_range // e.panel_ranges
             panels = all_panels * (panel_range + 1) // e.panel_ranges - first_panel
-            channels = c_stop - c_start
+            channels = piece = c_stop - c_start
+            if e.pieces > 1 and channels > side:
+                piece = (channels + side - 1) // side * side
+            if e.whole < e.pieces:  # what no product is added to
+                fill_line(sums, sums_start, points * e.sums_step, 0)
             oc_start, oc_stop = first_panel * width, min((first_panel + panels) * width, e.OC)
             bias_start = of_slot * all_panels * width + oc_start
             if part == 0:
@@ -201,19 +241,22 @@ def correlate_tiles(algorithm: str, taps: int, vectors: int) -> Driver:
                     x, (group * e.C + c_start) * e.H * e.W, e.groups * e.C * e.H * e.W, n, images,
                     e.H, e.W, channels,
                     e.origin_h, e.origin_w, e.dilation_h, e.dilation_w, top, left,
-                    height, across, turned, turned_start, local, local_start,
+                    height, across, e.stride, e.pieces, e.whole, piece,
+                    turned, turned_start, local, local_start,
                     sources, sources_start, e.line, e.source_step,
                 )  # fmt: skip
                 load_gradient(
                     dout, (group * e.OC + oc_start) * e.OH * e.OW,
                     e.groups * e.OC * e.OH * e.OW, n, images, e.OH, e.OW,
                     oc_stop - oc_start, 0, 0, e.dilation_h, e.dilation_w, top, left,
-                    height, across, turned, turned_start, local, local_start,
+                    height, across, 1, 1, 1, 0, turned, turned_start, local, local_start,
                     gradients, gradients_start, e.gradient_line, e.gradient_step,
                 )  # fmt: skip
                 for point in range(points):
+                    first, stop = places_at(point, points, e.pieces, e.whole)
                     multiply(
-                        count, channels, panels, sources, sources_start + point * e.source_step,
+                        count, first * piece, stop * piece, panels,
+                        sources, sources_start + point * e.source_step,
                         gradients, gradients_start + point * e.gradient_step,
                         sums, sums_start + point * e.sums_step, int(unit > first_unit), e,
                     )  # fmt: skip
@@ -227,12 +270,27 @@ def correlate_tiles(algorithm: str, taps: int, vectors: int) -> Driver:
                 fill_line(sums, sums_start, points * e.sums_step, 0)
             out = of_slot * all_panels + first_panel
             for panel in range(panels):
-                transform_sums(
-                    channels, vectors, sums, sums_start + panel * channels * width,
-                    row_of_points * e.sums_step, e.sums_step, width,
-                    partial, ((out + panel) * e.C + c_start) * window * width,
-                    taps * width, width, window * width,
-                )  # fmt: skip
+                source = sums_start + panel * e.rows * width
+                target = ((out + panel) * e.C + c_start) * window * width
+                if e.pieces == 1:
+                    transform_sums(
+                        channels, vectors, sums, source,
+                        row_of_points * e.sums_step, e.sums_step, width,
+                        partial, target, taps * width, width, window * width,
+                    )  # fmt: skip
+                    continue
+                for place in range(e.pieces * e.pieces):
+                    row, column = piece_at(place, e.pieces, e.whole)
+                    for c in range(channels):
+                        transform_sums(
+                            1, vectors, sums, source + (place * piece + c) * width,
+                            row_of_points * e.sums_step, e.sums_step, width,
+                            line, line_start, taps * width, width, 0,
+                        )  # fmt: skip
+                        _put_piece(
+                            line, line_start, taps, row, column,
+                            partial, target + c * window * width, e,
+                        )  # fmt: skip
             task = take(queue)
 
     return driver(correlate, f"{algorithm}{taps}" + "single" * (vectors == 1))
@@ -244,19 +302,20 @@ def _multiplier(vectors: int) -> Callable[..., None]:
 
     @inner
     def multiply(
-        count: int, channels: int, panels: int, sources: Array, source: int,
+        count: int, first: int, stop: int, panels: int, sources: Array, source: int,
         gradients: Array, gradient: int, sums: Array, out: int, adding: int, e: Extents,
     ) -> None:  # fmt: skip
-        """S of one point, of so many tiles more."""
+        """S of one point and some channels, of so many tiles more."""
         width = e.width
+        channels = stop - first
         tiles = (channels + ROWS - 1) // ROWS
         for panel in range(panels):
             for tile in range(tiles):
-                c = channels * tile // tiles
+                c = first + channels * tile // tiles
                 tile_product(
-                    channels * (tile + 1) // tiles - c, sources, source + c, 1, e.line, count,
-                    gradients, gradient + panel * width, e.gradient_line,
-                    sums, out + (panel * channels + c) * width, width, adding,
+                    first + channels * (tile + 1) // tiles - c, sources, source + c, 1, e.line,
+                    count, gradients, gradient + panel * width, e.gradient_line,
+                    sums, out + (panel * e.rows + c) * width, width, adding,
                 )  # fmt: skip
 
     return multiply
@@ -272,3 +331,19 @@ def _add_bias(
     for tile in range(count):
         add_line(gradients, start + tile * e.gradient_line, line, line_start, channels)
     add_line(line, line_start, bias_sums, bias_start, channels)
+
+
+@inner
+def _put_piece(
+    piece: Array, start: int, taps: int, row: int, column: int, weights: Array, target: int,
+    e: Extents,
+) -> None:  # fmt: skip
+    """The taps of a piece of the windows, for a channel, to their places."""
+    top = piece_start(row, e.stride, taps, e.whole)
+    left = piece_start(column, e.stride, taps, e.whole)
+    for kh in range(taps - int(row >= e.whole)):
+        for kw in range(taps - int(column >= e.whole)):
+            tap = (top + kh * e.stride) * e.window + left + kw * e.stride
+            copy_line(
+                piece, start + (kh * taps + kw) * e.width, weights, target + tap * e.width, e.width
+            )

@@ -21,32 +21,43 @@ EACH = 16 * 1024 * 1024
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("algorithm", "taps"), FILTERINGS)
 @pytest.mark.parametrize(
-    ("N", "C", "side", "dilation"),
-    [(64, 64, 224, 1), (64, 512, 7, 1), (2, 4096, 14, 1), (8, 512, 224, 8), (2, 2048, 33, 8)],
-)
-def test_a_worker_takes_bounded_memory(N, C, side, dilation, algorithm, taps, dtype):
-    x, dtype, dilations = (N, C, side, side), np.dtype(dtype), (dilation, dilation)
+    ("N", "C", "side", "dilation", "stride"),
+    [
+        (64, 64, 224, 1, 1), (64, 512, 7, 1, 1), (2, 4096, 14, 1, 1), (8, 512, 224, 8, 1),
+        (2, 2048, 33, 8, 1), (64, 64, 224, 1, 2), (64, 512, 7, 1, 2), (2, 2048, 14, 1, 4),
+        (8, 3, 448, 1, 4), (8, 512, 1001, 1, 3),
+    ],
+)  # fmt: skip
+def test_a_worker_takes_bounded_memory(N, C, side, dilation, stride, algorithm, taps, dtype):
+    out, dtype, dilations = (N, C, side, side), np.dtype(dtype), (dilation, dilation)
+    window, x = stride * taps, (N, C, stride * side, stride * side)
+    given = (dilations, 1)
     forward = winograd.plan(
-        algorithm, taps, x, x, (-dilation, -dilation), dilations, 1, False, dtype
+        algorithm, window, stride, x, out, (dilation, dilation), *given, False, dtype
     )
-    weight = winograd_weight.plan(algorithm, taps, x, x, (dilation,) * 4, dilations, 1, dtype)
-    own = (
-        forward.taps_size + forward.turned_size + forward.local_size + forward.sources_size
-        + forward.products_size + forward.sums_size,
+    back = winograd.plan(
+        algorithm, window, stride, out, x, (dilation, dilation), *given, True, dtype
+    )
+    weight = winograd_weight.plan(algorithm, window, stride, out, x, (dilation,) * 4, *given, dtype)
+    own = [
+        plan.taps_size + plan.turned_size + plan.local_size + plan.sources_size
+        + plan.products_size + plan.sums_size
+        for plan in (forward, back)
+    ]  # fmt: skip
+    own.append(
         weight.turned_size + weight.local_size + weight.sources_size + weight.gradients_size
-        + weight.sums_size + weight.line_size,
+        + weight.sums_size + weight.line_size
     )  # fmt: skip
     assert max(own) * dtype.itemsize <= EACH
-    most = max(
-        winograd.ROUND_BYTES, winograd.ROUND_CHANNELS * FILTERINGS[algorithm, taps].points * C * 8
-    )
+    points = FILTERINGS[algorithm, taps].points
+    most = max(winograd.ROUND_BYTES, winograd.ROUND_CHANNELS * points * C * stride**2 * 8)
     assert forward.packed_size * dtype.itemsize <= 1.1 * most
 
 
 def test_rounds_cover_every_panel_once():
     x = (2, 512, 7, 7)
     plan = winograd.plan(
-        "winograd4", 3, x, (2, 500, 7, 7), (-1, -1), (1, 1), 1, False, np.dtype(np.float32)
+        "winograd4", 3, 1, x, (2, 500, 7, 7), (1, 1), (1, 1), 1, False, np.dtype(np.float32)
     )
     rounds = [extents.values[0] for extents in plan.rounds]
     assert len(rounds) > 1
@@ -102,10 +113,14 @@ SIGNALLING = {"f32": (np.uint32, 0x7FA00000), "f64": (np.uint64, 0x7FF4000000000
 @pytest.mark.parametrize(("algorithm", "taps"), FILTERINGS)
 @pytest.mark.parametrize("op", ["forward", "backward_input", "backward_weight"])
 @pytest.mark.parametrize("channels", ["c16h8w8:oc16", "c3h9w7:oc5", "c19h6w6:oc40", "c48h5w5:oc17"])
-def test_nothing_is_computed_on_what_memory_was_left_with(op, algorithm, taps, channels, dtype):
+@pytest.mark.parametrize("stride", [1, 2])
+def test_nothing_is_computed_on_what_memory_was_left_with(
+    op, algorithm, taps, stride, channels, dtype
+):
     """Numbers too small for full speed, as whole numbers look, took up to 58 times as long."""
     libm = ctypes.CDLL(ctypes.util.find_library("m"))
-    problem = parse_problem(f"conv2d_{op}:{dtype}:n3{channels}k{taps}p2")
+    window = stride * taps - (stride > 1)
+    problem = parse_problem(f"conv2d_{op}:{dtype}:n3{channels}k{window}s{stride}p3floor")
     entries = find_op(problem.op).implementations
     kernel = next(entry for entry in entries if entry.name == f"numba:{algorithm}").load()
     inputs = make_inputs(problem)
