@@ -26,6 +26,15 @@ so is its value at infinity: those products are left out.
     7x7              4, 3              17.4   49    the same
     9x9              3, 3, 3           25.9   81    gauss, F(4x4, 3x3)
 
+Windows of a single row or column have lines for tiles, of one axis: F(4, 3) takes 7 multiplications
+for 4 outputs in place of 12. They are cut into pieces likewise:
+
+    1x2              2                  1.3    2    winograd2, F(3, 2)
+    1x3              3                  1.75   3    gauss, F(4, 3)
+    1x5              3, 2               3.25   5    the same
+    1x7              4, 3               4.3    7    gauss, F(3, 4)
+    1x9              3, 3, 3            5.25   9    gauss, F(4, 3)
+
 Forward and for the weights such images are further channels of one sum, and so they are for the
 gradient of the input at stride 1. With strides that is made of a phase from each piece, all from
 the same tiles of dout.
@@ -33,9 +42,9 @@ the same tiles of dout.
 Three algorithms differ in their tiles and points:
 
     winograd2  F(2x2, 3x3): 16 multiplications, 4 for each output where the plain sum has 9;
-               F(3x3, 2x2), 1.8 where it has 4
+               F(3x3, 2x2), 1.8 where it has 4; 4 for lines
     gauss      46 multiplications, two of the points are i and -i: F(4x4, 3x3), 2.9 for each output;
-               F(3x3, 4x4), 5.1 where the plain sum has 16
+               F(3x3, 4x4), 5.1 where the plain sum has 16; 7 for lines
     winograd4  F(4x4, 3x3): 36, 2.25 for each output, of which digits are lost; 3x3 at stride 1 only
 
 Lavin and Gray, "Fast algorithms for convolutional neural networks" (2015); Meng and Brothers,
@@ -96,7 +105,7 @@ cdef void correlate_group(
     cdef Correlation p = every[0]
     cdef Py_ssize_t turn, first, panels, job
     p.source.data = <const real*> p.source.data + g * p.C * p.source.H * p.source.W
-    p.weight = <const real*> p.weight + g * p.OC * p.C * p.tiles.window * p.tiles.window
+    p.weight = <const real*> p.weight + g * p.OC * p.C * p.tiles.window
     if p.bias != NULL:
         p.bias = <const real*> p.bias + g * p.OC
     out += g * p.OC * p.H * p.W
@@ -138,39 +147,35 @@ cdef void correlation(
     if flipped:  # the phases of the output, from the first one that is not all padding
         p.stride, p.top, p.left = step, top % step, left % step
         rows, cols = ceil_div(p.top + rows, step), ceil_div(p.left + cols, step)
-    count_tiles(
-        &p.tiles, points, weight.shape[2], step, x.shape[0], rows, cols, dilation_h, dilation_w
-    )
+    count_tiles(&p.tiles, points, weight.shape[2], weight.shape[3], step, x.shape[0], rows, cols,
+                dilation_h, dilation_w)
     p.weight, p.bias, p.flipped = weight.data, bias, flipped
     p.source.data, p.source.C = x.data, x.shape[1]
     p.source.H, p.source.W = x.shape[2], x.shape[3]
-    p.source.overlap = p.tiles.taps - 1
-    p.source.stride, p.source.pieces = step, p.tiles.pieces
+    p.source.gradients, p.source.stride, p.source.pieces = False, step, p.tiles.pieces
     p.source.top, p.source.left = top, left
     if flipped and step > 1:
         p.source.stride = p.source.pieces = 1
-        p.source.top = p.source.overlap - top // step
-        p.source.left = p.source.overlap - left // step
+        p.source.top = p.tiles.h.taps - 1 - top // step
+        p.source.left = p.tiles.w.taps - 1 - left // step
     elif flipped:
-        p.source.top = (p.tiles.window - 1) * dilation_h - top
-        p.source.left = (p.tiles.window - 1) * dilation_w - left
+        p.source.top = (p.tiles.h.window - 1) * dilation_h - top
+        p.source.left = (p.tiles.w.window - 1) * dilation_w - left
     run_correlation(&p, <real*> y.data, num_threads)
 
 
 cdef void gradient(
-    int points, Py_ssize_t window, cnp.ndarray dout, cnp.ndarray x, real* dw, real* db,
-    tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
+    int points, Py_ssize_t window_h, Py_ssize_t window_w, cnp.ndarray dout, cnp.ndarray x,
+    real* dw, real* db, tuple stride, tuple padding, tuple dilation, int groups, int num_threads,
 ):
     cdef Gradient p
     p.G, p.C, p.OC = groups, x.shape[1] // groups, dout.shape[1] // groups
     if x.shape[0] == 0:
-        memset(dw, 0, p.G * p.OC * p.C * window * window * sizeof(real))
+        memset(dw, 0, p.G * p.OC * p.C * window_h * window_w * sizeof(real))
         memset(db, 0, p.G * p.OC * sizeof(real))
         return
-    count_tiles(
-        &p.tiles, points, window, stride[0], x.shape[0], dout.shape[2], dout.shape[3], dilation[0],
-        dilation[1],
-    )
+    count_tiles(&p.tiles, points, window_h, window_w, stride[0], x.shape[0], dout.shape[2],
+                dout.shape[3], dilation[0], dilation[1])
     p.x.data, p.x.C, p.x.H, p.x.W = x.data, x.shape[1], x.shape[2], x.shape[3]
     p.x.top, _, p.x.left, _ = padding
     p.dout.data, p.dout.C = dout.data, dout.shape[1]
@@ -204,7 +209,7 @@ cdef void gradient_of_group(
     cdef Py_ssize_t ends = jobs // p.parts * p.group if p.parts > 1 else 0, job
     p.x.data = <const real*> p.x.data + g * p.C * p.x.H * p.x.W
     p.dout.data = <const real*> p.dout.data + g * p.OC * p.dout.H * p.dout.W
-    dw += g * p.OC * p.C * p.tiles.window * p.tiles.window
+    dw += g * p.OC * p.C * p.tiles.window
     db += g * p.OC
     p.sums = memory
     p.zeros = memory + (jobs if p.parts > 1 else workers) * p.sums_size
@@ -254,11 +259,11 @@ cdef void backward_weight(
     tuple padding, tuple dilation, int groups, int num_threads,
 ):
     if x.descr.type_num == cnp.NPY_FLOAT32:
-        gradient(points, dw.shape[2], dout, x, <float*> dw.data, <float*> db.data, stride,
-                 padding, dilation, groups, num_threads)
+        gradient(points, dw.shape[2], dw.shape[3], dout, x, <float*> dw.data, <float*> db.data,
+                 stride, padding, dilation, groups, num_threads)
     else:
-        gradient(points, dw.shape[2], dout, x, <double*> dw.data, <double*> db.data, stride,
-                 padding, dilation, groups, num_threads)
+        gradient(points, dw.shape[2], dw.shape[3], dout, x, <double*> dw.data, <double*> db.data,
+                 stride, padding, dilation, groups, num_threads)
 
 
 def winograd2_forward(

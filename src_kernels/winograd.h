@@ -3,8 +3,9 @@
    C, as Cython has no vector types. An algorithm is known by its number of points: F2 is F(2x2, 3x3) and
    F(3x3, 2x2), F4 is F(4x4, 3x3), and GAUSS is F(4x4, 3x3) and F(3x3, 4x4). Each axis has
    n = m + taps - 1 values, the extent of a tile of the image; to the points, both axes are transformed, and
-   what comes out is spread to the points. Both numbers are constants wherever they are used, so that every
-   loop here is unrolled.
+   what comes out is spread to the points. Windows of a single row or column have lines for tiles: F2_LINE and
+   GAUSS_LINE transform one axis, which is called that of the rows here. Both numbers are constants wherever
+   they are used, so that every loop here is unrolled.
 
    This file includes itself twice, once per dtype, with REAL set: X(name) is name_f32 or name_f64. */
 
@@ -19,7 +20,12 @@
 #define F2 16
 #define F4 36
 #define GAUSS 46
-#define VALUES(points) ((points) == F2 ? 4 : 6)
+#define F2_LINE 4
+#define GAUSS_LINE 7
+#define IS_LINE(points) ((points) < F2)
+#define IS_GAUSS(points) ((points) == GAUSS || (points) == GAUSS_LINE)
+#define VALUES(points) ((points) == F2 || (points) == F2_LINE ? 4 : 6)
+#define POINTS_OF_LINE(points) (IS_GAUSS(points) ? GAUSS_LINE : VALUES(points))
 #define OUTPUTS_OF(points, taps) (VALUES(points) - (taps) + 1)
 #define MOST_VALUES 6
 #define MOST_TAPS 4
@@ -32,10 +38,18 @@
         body(F2, 3, __VA_ARGS__);           \
     else if (points == F4)                  \
         body(F4, 3, __VA_ARGS__);           \
-    else if (taps == 3)                     \
+    else if (points == GAUSS && taps == 3)  \
         body(GAUSS, 3, __VA_ARGS__);        \
+    else if (points == GAUSS)               \
+        body(GAUSS, 4, __VA_ARGS__);        \
+    else if (points == F2_LINE && taps == 2)\
+        body(F2_LINE, 2, __VA_ARGS__);      \
+    else if (points == F2_LINE)             \
+        body(F2_LINE, 3, __VA_ARGS__);      \
+    else if (taps == 3)                     \
+        body(GAUSS_LINE, 3, __VA_ARGS__);   \
     else                                    \
-        body(GAUSS, 4, __VA_ARGS__)
+        body(GAUSS_LINE, 4, __VA_ARGS__)
 
 /* Which of the three factors of a sum of products is transformed. */
 enum { IMAGE, WEIGHTS, OUTPUTS };
@@ -85,14 +99,14 @@ enum { IMAGE, WEIGHTS, OUTPUTS };
    other points q; that of infinity, over all of them. */
 TILE_INLINE void X(image_values)(const int points, const X(vec) *d, X(vec) *v)
 {
-    if (points == F2) {
+    if (VALUES(points) == 4) {
         v[0] = d[0] - d[2];
         v[1] = d[1] + d[2];
         v[2] = d[2] - d[1];
         v[3] = d[1] - d[3];
         return;
     }
-    if (points == GAUSS) {
+    if (IS_GAUSS(points)) {
         const X(vec) even = d[2] + d[4], odd = d[1] + d[3];
         v[0] = d[0] - d[4];
         v[1] = even + odd;
@@ -126,7 +140,7 @@ TILE_INLINE X(vec) X(sum_of_second)(const int first, const int count, const int 
 /* G g: the weights of an axis as a polynomial's values, over the product of (p - q). */
 TILE_INLINE void X(weights_values)(const int points, const int taps, const X(vec) *g, X(vec) *u)
 {
-    if (points == F2) {
+    if (VALUES(points) == 4) {
         const X(vec) even = X(sum_of_second)(0, taps, 0, g), odd = X(sum_of_second)(1, taps, 0, g);
         u[0] = g[0];
         u[1] = (REAL)0.5 * (even + odd);
@@ -134,7 +148,7 @@ TILE_INLINE void X(weights_values)(const int points, const int taps, const X(vec
         u[3] = g[taps - 1];
         return;
     }
-    if (points == GAUSS) {
+    if (IS_GAUSS(points)) {
         const X(vec) even = X(sum_of_second)(0, taps, 0, g), odd = X(sum_of_second)(1, taps, 0, g);
         u[0] = g[0];
         u[1] = (REAL)0.25 * (even + odd);
@@ -173,7 +187,7 @@ TILE_INLINE void X(coefficients)(const int count, const X(vec) first, const X(ve
 TILE_INLINE void X(outputs_of_values)(const int points, const int m, const X(vec) *p, X(vec) *y)
 {
     const X(vec) even = p[1] + p[2], odd = p[1] - p[2];
-    if (points == F2) {
+    if (VALUES(points) == 4) {
         UNROLL
         for (int k = 0; k < m; k++)
             y[k] = k & 1 ? odd : even;
@@ -181,7 +195,7 @@ TILE_INLINE void X(outputs_of_values)(const int points, const int m, const X(vec
         y[m - 1] = y[m - 1] - p[3];
         return;
     }
-    if (points == GAUSS) {
+    if (IS_GAUSS(points)) {
         X(coefficients)(m, p[0], even, odd, p[RE], p[IM], p[5], y);
         return;
     }
@@ -201,12 +215,12 @@ TILE_INLINE void X(outputs_values)(const int points, const int m, const X(vec) *
         d[1] = even + odd;
         d[2] = even - odd;
     }
-    if (points == F2) {
+    if (VALUES(points) == 4) {
         d[3] = -dy[m - 1];
         return;
     }
     d[5] = dy[m - 1];
-    if (points == GAUSS) {
+    if (IS_GAUSS(points)) {
         d[RE] = X(sum_of_second)(0, m, 1, dy);
         d[IM] = X(sum_of_second)(1, m, 1, dy);
         return;
@@ -222,7 +236,7 @@ TILE_INLINE void X(outputs_values)(const int points, const int m, const X(vec) *
 /* G^T s: the way back of weights_values. */
 TILE_INLINE void X(weights_of_values)(const int points, const int taps, const X(vec) *s, X(vec) *g)
 {
-    if (points == F2) {
+    if (VALUES(points) == 4) {
         const X(vec) even = (REAL)0.5 * (s[1] + s[2]), odd = (REAL)0.5 * (s[1] - s[2]);
         UNROLL
         for (int k = 0; k < taps; k++)
@@ -231,7 +245,7 @@ TILE_INLINE void X(weights_of_values)(const int points, const int taps, const X(
         g[taps - 1] = g[taps - 1] + s[3];
         return;
     }
-    if (points == GAUSS) {
+    if (IS_GAUSS(points)) {
         X(coefficients)(taps, s[0], (REAL)0.25 * (s[1] + s[2]), (REAL)0.25 * (s[1] - s[2]),
                         (REAL)0.5 * s[RE], (REAL)0.5 * s[IM], s[5], g);
         return;
@@ -280,7 +294,31 @@ TILE_INLINE void X(gather)(const int factor, const REAL *source, ptrdiff_t point
     *im = factor == WEIGHTS ? p1 + p2 : p0 - p2;
 }
 
-/* The second axis, from the first's values of some columns, and to the points.
+/* The values of an axis as points, a complex one as three. */
+TILE_INLINE void X(store_line)(const int points, const int factor, const X(vec) *v, REAL *target,
+                               ptrdiff_t point)
+{
+    const int real = IS_GAUSS(points) ? 4 : VALUES(points);
+    UNROLL
+    for (int k = 0; k < real; k++)
+        X(store)(target + k * point, v[IS_GAUSS(points) ? REAL_VALUE(k) : k]);
+    if (IS_GAUSS(points))
+        X(spread)(factor, v[RE], v[IM], target + 4 * point, point);
+}
+
+/* The way back, for weights and outputs. */
+TILE_INLINE void X(load_line)(const int points, const int factor, const REAL *source, ptrdiff_t point,
+                              X(vec) *v)
+{
+    const int real = IS_GAUSS(points) ? 4 : VALUES(points);
+    UNROLL
+    for (int k = 0; k < real; k++)
+        v[IS_GAUSS(points) ? REAL_VALUE(k) : k] = X(load)(source + k * point);
+    if (IS_GAUSS(points))
+        X(gather)(factor, source + 4 * point, point, &v[RE], &v[IM]);
+}
+
+/* The second axis, if there is one, from the first's values of some columns, and to the points.
 
    Where an axis has a complex value, a real one of the other axis leaves it as it is. Two complex ones have
    four parts, with a root of -1 for each axis. Where both roots are the same, and where one is the
@@ -291,27 +329,21 @@ TILE_INLINE void X(store_points)(const int points, const int taps, const int fac
 {
     const int n = VALUES(points);
     X(vec) line[MOST_VALUES], row[MOST_VALUES][MOST_VALUES];
+    if (IS_LINE(points)) {
+        X(store_line)(points, factor, column[0], target, point);
+        return;
+    }
     UNROLL
     for (int i = 0; i < n; i++) {
         UNROLL
         for (int j = 0; j < columns; j++)
             line[j] = column[j][i];
         X(values)(points, taps, factor, line, row[i]);
-        if (points != GAUSS) {
-            UNROLL
-            for (int j = 0; j < n; j++)
-                X(store)(target + j * point, row[i][j]);
-            target += n * point;
-            KEEP_WALKING(target);
-        }
-        else if (i != RE && i != IM) {
-            UNROLL
-            for (int k = 0; k < 4; k++)
-                X(store)(target + k * point, row[i][REAL_VALUE(k)]);
-            X(spread)(factor, row[i][RE], row[i][IM], target + 4 * point, point);
-            target += 7 * point;
-            KEEP_WALKING(target);
-        }
+        if (points == GAUSS && (i == RE || i == IM))
+            continue;
+        X(store_line)(points, factor, row[i], target, point);
+        target += POINTS_OF_LINE(points) * point;
+        KEEP_WALKING(target);
     }
     if (points != GAUSS)
         return;
@@ -328,31 +360,24 @@ TILE_INLINE void X(store_points)(const int points, const int taps, const int fac
               target + 3 * point, point);
 }
 
-/* The way back: m x m outputs, or taps x taps weights, as [column][row]. */
+/* The way back: outputs, or weights, as [column][row]. */
 TILE_INLINE void X(load_points)(const int points, const int taps, const int factor, const REAL *source,
                                 ptrdiff_t point, X(vec) (*result)[MOST_VALUES])
 {
     const int n = VALUES(points), extent = factor == WEIGHTS ? taps : OUTPUTS_OF(points, taps);
     X(vec) row[MOST_VALUES][MOST_VALUES], line[MOST_VALUES], column[MOST_VALUES][MOST_VALUES];
+    if (IS_LINE(points)) {
+        X(load_line)(points, factor, source, point, line);
+        X(of_values)(points, taps, factor, line, result[0]);
+        return;
+    }
     UNROLL
     for (int i = 0; i < n; i++) {
-        if (points != GAUSS) {
-            UNROLL
-            for (int j = 0; j < n; j++)
-                row[i][j] = X(load)(source + j * point);
-            source += n * point;
-            KEEP_WALKING(source);
-        }
-        else if (i != RE && i != IM) {
-            UNROLL
-            for (int k = 0; k < 4; k++)
-                row[i][REAL_VALUE(k)] = X(load)(source + k * point);
-            X(gather)(factor, source + 4 * point, point, &row[i][RE], &row[i][IM]);
-            source += 7 * point;
-            KEEP_WALKING(source);
-        }
-        else
+        if (points == GAUSS && (i == RE || i == IM))
             continue;
+        X(load_line)(points, factor, source, point, row[i]);
+        source += POINTS_OF_LINE(points) * point;
+        KEEP_WALKING(source);
         X(of_values)(points, taps, factor, row[i], column[i]);
     }
     if (points == GAUSS) {
@@ -388,20 +413,22 @@ TILE_INLINE void X(load_points)(const int points, const int taps, const int fact
 #undef B2
 
 /* v[point][tile] of a row of `count` tiles, for one slice of channels, from an image [row][col][slice]. Its
-   steps are those between the rows and columns that a window sees, which may be dilated.
+   steps are those between the rows and columns that a window sees, which may be dilated, and from a tile to
+   the next.
 
    Neighbouring tiles share columns, as many as overlap: their first transform is done once. */
 TILE_INLINE void X(tiles_at_points_body)(const int points, const int taps, const REAL *image,
-                                         ptrdiff_t image_row, ptrdiff_t image_col, REAL *v, ptrdiff_t v_point,
-                                         ptrdiff_t v_tile, ptrdiff_t count)
+                                         ptrdiff_t image_row, ptrdiff_t image_col, ptrdiff_t next, REAL *v,
+                                         ptrdiff_t v_point, ptrdiff_t v_tile, ptrdiff_t count)
 {
     const int n = VALUES(points), m = OUTPUTS_OF(points, taps), slice = SLICE_BYTES / sizeof(REAL);
+    const int columns = IS_LINE(points) ? 1 : n, shared = IS_LINE(points) ? 0 : taps - 1;
     for (int part = 0; part < slice; part += LANES) {
         const REAL *source = image + part;
         REAL *target = v + part;
         X(vec) column[MOST_VALUES][MOST_VALUES], d[MOST_VALUES];
         UNROLL
-        for (int j = 0; j < taps - 1; j++) {
+        for (int j = 0; j < shared; j++) {
             UNROLL
             for (int i = 0; i < n; i++)
                 d[i] = X(load)(source + i * image_row + j * image_col);
@@ -409,87 +436,89 @@ TILE_INLINE void X(tiles_at_points_body)(const int points, const int taps, const
         }
         for (ptrdiff_t t = 0; t < count; t++) {
             UNROLL
-            for (int j = taps - 1; j < n; j++) {
+            for (int j = shared; j < columns; j++) {
                 UNROLL
                 for (int i = 0; i < n; i++)
                     d[i] = X(load)(source + i * image_row + j * image_col);
                 X(image_values)(points, d, column[j]);
             }
-            X(store_points)(points, taps, IMAGE, column, n, target, v_point);
+            X(store_points)(points, taps, IMAGE, column, columns, target, v_point);
             UNROLL
-            for (int j = 0; j < taps - 1; j++)
+            for (int j = 0; j < shared; j++)
                 UNROLL
                 for (int i = 0; i < n; i++)
                     column[j][i] = column[j + m][i];
-            source += m * image_col;
+            source += next;
             target += v_tile;
         }
     }
 }
 
 TILE_FUNCTION void X(tiles_at_points)(int points, int taps, const REAL *image, ptrdiff_t image_row,
-                                      ptrdiff_t image_col, REAL *v, ptrdiff_t v_point, ptrdiff_t v_tile,
-                                      ptrdiff_t count)
+                                      ptrdiff_t image_col, ptrdiff_t next, REAL *v, ptrdiff_t v_point,
+                                      ptrdiff_t v_tile, ptrdiff_t count)
 {
-    BY_ALGORITHM(X(tiles_at_points_body), image, image_row, image_col, v, v_point, v_tile, count);
+    BY_ALGORITHM(X(tiles_at_points_body), image, image_row, image_col, next, v, v_point, v_tile, count);
 }
 
-/* d[point][tile] of a row of `count` tiles of m x m gradients, likewise, and behind the last point their
-   sum, which is what the bias gets. */
+/* d[point][tile] of a row of `count` tiles of gradients, likewise, and behind the last point their sum, which
+   is what the bias gets. */
 TILE_INLINE void X(gradients_at_points_body)(const int points, const int taps, const REAL *image,
-                                             ptrdiff_t image_row, ptrdiff_t image_col, REAL *d,
+                                             ptrdiff_t image_row, ptrdiff_t image_col, ptrdiff_t next, REAL *d,
                                              ptrdiff_t d_point, ptrdiff_t d_tile, ptrdiff_t count)
 {
     const int m = OUTPUTS_OF(points, taps), slice = SLICE_BYTES / sizeof(REAL);
+    const int columns = IS_LINE(points) ? 1 : m;
     for (ptrdiff_t t = 0; t < count; t++)
         for (int part = 0; part < slice; part += LANES) {
-            const REAL *source = image + t * m * image_col + part;
+            const REAL *source = image + t * next + part;
             REAL *target = d + t * d_tile + part;
             X(vec) column[MOST_VALUES][MOST_VALUES], dy[MOST_VALUES], sum = {0};
             UNROLL
-            for (int j = 0; j < m; j++) {
+            for (int j = 0; j < columns; j++) {
                 UNROLL
                 for (int i = 0; i < m; i++)
                     dy[i] = X(load)(source + i * image_row + j * image_col);
                 X(outputs_values)(points, m, dy, column[j]);
             }
-            X(store_points)(points, taps, OUTPUTS, column, m, target, d_point);
+            X(store_points)(points, taps, OUTPUTS, column, columns, target, d_point);
             UNROLL
             for (int i = 0; i < m; i++)
                 UNROLL
-                for (int j = 0; j < m; j++)
+                for (int j = 0; j < columns; j++)
                     sum += X(load)(source + i * image_row + j * image_col);
             X(store)(target + points * d_point, sum);
         }
 }
 
 TILE_FUNCTION void X(gradients_at_points)(int points, int taps, const REAL *image, ptrdiff_t image_row,
-                                          ptrdiff_t image_col, REAL *d, ptrdiff_t d_point, ptrdiff_t d_tile,
-                                          ptrdiff_t count)
+                                          ptrdiff_t image_col, ptrdiff_t next, REAL *d, ptrdiff_t d_point,
+                                          ptrdiff_t d_tile, ptrdiff_t count)
 {
-    BY_ALGORITHM(X(gradients_at_points_body), image, image_row, image_col, d, d_point, d_tile, count);
+    BY_ALGORITHM(X(gradients_at_points_body), image, image_row, image_col, next, d, d_point, d_tile, count);
 }
 
-/* out[pixel][panel] of a row of `count` tiles, from products [point][tile], plus bias. Only `rows` rows
-   and `cols` columns are inside of the output: the last tile may overhang. */
+/* out[pixel][panel] of a row of `count` tiles, `next` apart, from products [point][tile], plus bias. Only
+   `rows` rows and `cols` columns are inside of the output: the last tile may overhang. Lines that lie behind
+   each other have `rows` in all, each so many fewer, `rows_step`, than the one before. */
 TILE_INLINE void X(tiles_of_points_body)(const int points, const int taps, ptrdiff_t panel,
                                          const REAL *products, ptrdiff_t point, ptrdiff_t tile_step, const REAL *bias, REAL *out,
-                                         ptrdiff_t out_row, ptrdiff_t out_col, ptrdiff_t count,
-                                         ptrdiff_t rows, ptrdiff_t cols)
+                                         ptrdiff_t out_row, ptrdiff_t out_col, ptrdiff_t next, ptrdiff_t count,
+                                         ptrdiff_t rows, ptrdiff_t rows_step, ptrdiff_t cols)
 {
-    const int m = OUTPUTS_OF(points, taps);
+    const int m = OUTPUTS_OF(points, taps), columns = IS_LINE(points) ? 1 : m;
     for (ptrdiff_t t = 0; t < count; t++) {
-        const ptrdiff_t width = cols - t * m;
+        const ptrdiff_t height = rows - t * rows_step, width = IS_LINE(points) ? 1 : cols - t * m;
         for (ptrdiff_t part = 0; part < panel; part += LANES) {
-            REAL *target = out + t * m * out_col + part;
+            REAL *target = out + t * next + part;
             const X(vec) start = X(load)(bias + part);
             X(vec) y[MOST_VALUES][MOST_VALUES];
             X(load_points)(points, taps, OUTPUTS, products + t * tile_step + part, point, y);
             UNROLL
             for (int i = 0; i < m; i++) {
                 UNROLL
-                for (int j = 0; j < m; j++)
-                    if (i < rows && j < width)
+                for (int j = 0; j < columns; j++)
+                    if (i < height && j < width)
                         X(store)(target + j * out_col, y[j][i] + start);
                 target += out_row;
                 KEEP_WALKING(target);
@@ -500,27 +529,28 @@ TILE_INLINE void X(tiles_of_points_body)(const int points, const int taps, ptrdi
 
 TILE_FUNCTION void X(tiles_of_points)(int points, int taps, ptrdiff_t panel, const REAL *products,
                                       ptrdiff_t point, ptrdiff_t tile_step, const REAL *bias, REAL *out,
-                                      ptrdiff_t out_row, ptrdiff_t out_col, ptrdiff_t count, ptrdiff_t rows,
-                                      ptrdiff_t cols)
+                                      ptrdiff_t out_row, ptrdiff_t out_col, ptrdiff_t next, ptrdiff_t count,
+                                      ptrdiff_t rows, ptrdiff_t rows_step, ptrdiff_t cols)
 {
-    BY_ALGORITHM(X(tiles_of_points_body), panel, products, point, tile_step, bias, out, out_row, out_col, count,
-                 rows, cols);
+    BY_ALGORITHM(X(tiles_of_points_body), panel, products, point, tile_step, bias, out, out_row, out_col, next,
+                 count, rows, rows_step, cols);
 }
 
 /* u[point] of a panel's weights [tap][panel]. */
 TILE_INLINE void X(kernel_at_points_body)(const int points, const int taps, ptrdiff_t panel,
                                           const REAL *weights, REAL *u, ptrdiff_t point)
 {
+    const int columns = IS_LINE(points) ? 1 : taps;
     for (ptrdiff_t part = 0; part < panel; part += LANES) {
         X(vec) column[MOST_TAPS][MOST_VALUES], g[MOST_TAPS];
         UNROLL
-        for (int j = 0; j < taps; j++) {
+        for (int j = 0; j < columns; j++) {
             UNROLL
             for (int i = 0; i < taps; i++)
-                g[i] = X(load)(weights + (i * taps + j) * panel + part);
+                g[i] = X(load)(weights + (i * columns + j) * panel + part);
             X(weights_values)(points, taps, g, column[j]);
         }
-        X(store_points)(points, taps, WEIGHTS, column, taps, u + part, point);
+        X(store_points)(points, taps, WEIGHTS, column, columns, u + part, point);
     }
 }
 
@@ -534,14 +564,15 @@ TILE_FUNCTION void X(kernel_at_points)(int points, int taps, ptrdiff_t panel, co
 TILE_INLINE void X(kernel_of_points_body)(const int points, const int taps, ptrdiff_t panel, const REAL *sums,
                                           ptrdiff_t point, REAL *weights)
 {
+    const int columns = IS_LINE(points) ? 1 : taps;
     for (ptrdiff_t part = 0; part < panel; part += LANES) {
         X(vec) g[MOST_TAPS][MOST_VALUES];
         X(load_points)(points, taps, WEIGHTS, sums + part, point, g);
         UNROLL
-        for (int j = 0; j < taps; j++)
+        for (int j = 0; j < columns; j++)
             UNROLL
             for (int i = 0; i < taps; i++)
-                X(store)(weights + (i * taps + j) * panel + part, g[j][i]);
+                X(store)(weights + (i * columns + j) * panel + part, g[j][i]);
     }
 }
 

@@ -20,7 +20,10 @@ cdef enum:
     # Channels in one chunk of a sum: a running sum over more loses digits. Of 256 channels the
     # error is 1.5 times PyTorch's in place of 2.6, for 1 to 3 % of the time.
     CHUNK = 160
-    CHUNK_2X2 = 80  # of 2x2 windows: 1.4 to 2.3 times PyTorch's error in place of 1.8 to 3.0
+    # Of windows with few taps, the sums of which have little else: 2x2 have 1.4 to 2.3 times
+    # PyTorch's error in place of 1.8 to 3.0.
+    CHUNK_FEW = 80
+    FEW_TAPS = 8
     # Tiles of a block: as many as leave room in L2 for their products and some weights (F(4x4) is
     # 1.05 to 1.15 times as fast as with 768 KiB, F(2x2) 1.03 times), but enough side by side to be
     # worth fetching the transformed weights for.
@@ -76,15 +79,16 @@ cdef inline void plan_correlation(
 
     Sums are the same for any number of threads: only who computes which tiles depends on it.
     """
-    cdef Py_ssize_t slice = SLICE_BYTES // itemsize, m = p.tiles.m, points = p.tiles.points
-    cdef Py_ssize_t blocks, tiles, share, window = p.tiles.window * p.tiles.window
+    cdef Py_ssize_t slice = SLICE_BYTES // itemsize, m = max(p.tiles.h.m, p.tiles.w.m)
+    cdef Py_ssize_t points = p.tiles.points
+    cdef Py_ssize_t blocks, tiles, share
     cdef Py_ssize_t jobs = min(ENOUGH_JOBS, JOBS_PER_THREAD * num_threads) if num_threads > 1 else 1
     p.panel = p.tiles.panel = panel_of(p.OC, itemsize)
     p.panels = ceil_div(p.OC, p.panel)
     p.phases = p.stride * p.stride
     p.piece = p.C if p.phases > 1 else piece_channels(&p.tiles, p.C, slice)
-    p.depth = p.source.pieces * p.source.pieces * p.piece
-    p.chunk = CHUNK if p.tiles.window > 2 else CHUNK_2X2
+    p.depth = p.source.pieces * p.piece
+    p.chunk = CHUNK_FEW if p.tiles.window <= FEW_TAPS else CHUNK
     # Backward, the products of all phases are as large as what they are made of.
     tiles = points * (p.depth if p.phases == 1 else max(p.C, p.phases * p.panel)) * itemsize
     tiles = min(
@@ -116,8 +120,9 @@ cdef inline void plan_correlation(
     p.bias_size = aligned(p.panels * p.panel * itemsize)
     p.table_size = aligned(max(p.tiles.most, min(p.depth, CHUNK)) * sizeof(Py_ssize_t))
     p.product_size = aligned(points * p.product_point * itemsize)
-    p.result_size = aligned(p.tiles.most * m * m * p.stride * p.panel * itemsize)
-    p.taps_size = aligned((KERNELS + 1) * window * p.panel * itemsize)
+    p.result_size = p.tiles.h.m * p.tiles.w.m * p.stride * p.panel * itemsize
+    p.result_size = aligned(p.tiles.most * p.result_size)
+    p.taps_size = aligned((KERNELS + 1) * p.tiles.window * p.panel * itemsize)
     p.workspace_size = max(p.taps_size, (
         p.source.raw_size + p.source.image_size + p.source.points_size
         + p.product_size + p.result_size
@@ -167,7 +172,7 @@ cdef inline void transform_some(
 ) noexcept nogil:
     """The weights of one panel and a few channels."""
     cdef Py_ssize_t oc = panel * p.panel, width = min(p.panel, p.OC - oc), i, place, row, col
-    cdef Py_ssize_t count = min(KERNELS, p.C - c), window = p.tiles.window * p.tiles.window
+    cdef Py_ssize_t count = min(KERNELS, p.C - c), window = p.tiles.window
     cdef const real* weight = <const real*> p.weight
     cdef real* piece = taps + KERNELS * window * p.panel
     if width < p.panel:
@@ -185,7 +190,7 @@ cdef inline void transform_some(
             kernel_at_points(&p.tiles, taps + i * window * p.panel, kernels + i * p.panel,
                              p.kernel_point)
         return
-    for place in range(p.tiles.pieces * p.tiles.pieces):
+    for place in range(p.tiles.pieces):
         if p.phases > 1:
             row, col = place // p.stride, place % p.stride
         else:
@@ -250,7 +255,7 @@ cdef inline void multiply_phases(
     values_of(&p.tiles, point, &row_value, &col_value)
     for phase in range(p.phases):
         row, col = phase // p.stride, phase % p.stride
-        if row >= p.tiles.whole and row_value == 0 or col >= p.tiles.whole and col_value == 0:
+        if row >= p.tiles.h.whole and row_value == 0 or col >= p.tiles.w.whole and col_value == 0:
             for t in range(tiles):
                 memset(products + t * p.product_tile, 0, p.panel * sizeof(real))
         else:
@@ -305,8 +310,8 @@ cdef inline void store_tiles(
     cdef const Tiles* t = &p.tiles
     cdef Py_ssize_t oc = panel * p.panel, width = min(p.panel, p.OC - oc), plane = p.H * p.W
     cdef Py_ssize_t step_h = t.dilation_h * p.stride, step_w = t.dilation_w * p.stride
-    cdef Py_ssize_t start = block.col * t.m * step_w, left = max(0, p.left - start)
-    cdef Py_ssize_t cols = min(block.cols * t.m * step_w, p.left + p.W - start)
+    cdef Py_ssize_t start = block.col * t.w.m * step_w, left = max(0, p.left - start)
+    cdef Py_ssize_t cols = min(block.cols * t.w.m * step_w, p.left + p.W - start)
     cdef Py_ssize_t r = block.first, n, first, end, row, rows, top, i, phase, col_phase
     cdef const real* at
     cdef real* target
@@ -324,16 +329,16 @@ cdef inline void store_tiles(
                     )
                     tiles_of_points(
                         t, at, p.product_point, p.product_tile, <const real*> p.padded_bias + oc,
-                        result + ((i - first) * t.m * cols + col_phase) * p.panel, cols * p.panel,
+                        result + ((i - first) * t.h.m * cols + col_phase) * p.panel, cols * p.panel,
                         step_w * p.panel, block.cols,
-                        rows - i * t.m, phase_outputs(cols, step_w, col_phase),
+                        rows - i * t.h.m, phase_outputs(cols, step_w, col_phase),
                     )
             # Rows of the output before its first one are left out.
-            top = max(first * t.m, ceil_div(max(0, p.top - row), step_h))
-            rows = min(end * t.m, rows) - top
+            top = max(first * t.h.m, ceil_div(max(0, p.top - row), step_h))
+            rows = min(end * t.h.m, rows) - top
             target = out + (n * p.G * p.OC + oc) * plane + (top * step_h + row - p.top) * p.W
             target += start + left - p.left
-            at = result + ((top - first * t.m) * cols + left) * p.panel
+            at = result + ((top - first * t.h.m) * cols + left) * p.panel
             if left == 0 and cols == step_h * p.W:  # rows that lie together are one stretch
                 transpose(target, plane, at, p.panel, rows * cols, width)
             else:

@@ -38,7 +38,7 @@ cdef struct Gradient:
     # the plan: a pure function of the problem
     Py_ssize_t panel, panels, parts
     Py_ssize_t channels, channel_blocks, group, groups  # panels of a job, and their groups
-    Py_ssize_t pieces, rows  # of the windows, and the channels of all of them
+    Py_ssize_t pieces, rows  # of the windows, on both axes, and the channels of all of them
     Py_ssize_t sums_point, sums_step  # steps: to the next point, to the next job's sums
     # memory
     Py_ssize_t sums_size, table_size, zeros_size, image_size, workspace_size
@@ -52,12 +52,11 @@ cdef struct Gradient:
 cdef inline void plan_gradient(Gradient* p, Py_ssize_t itemsize) noexcept nogil:
     """Choose the blocks; tell the memory that is needed."""
     cdef Py_ssize_t slice = SLICE_BYTES // itemsize, points = p.tiles.points, jobs
-    cdef Py_ssize_t channels = GRADIENT_CHANNELS if points == F2 else GRADIENT_CHANNELS_4
-    cdef Py_ssize_t window = p.tiles.window * p.tiles.window
+    cdef Py_ssize_t channels = GRADIENT_CHANNELS if points <= F2 else GRADIENT_CHANNELS_4
     p.panel = p.tiles.panel = panel_of(p.OC, itemsize)
     p.panels = ceil_div(p.OC, p.panel)
-    cut_tiles(&p.tiles, GRADIENT_TILES if points == F2 else GRADIENT_TILES_4, 1)
-    p.pieces = p.x.pieces * p.x.pieces
+    cut_tiles(&p.tiles, GRADIENT_TILES if points <= F2 else GRADIENT_TILES_4, 1)
+    p.pieces = p.x.pieces
     p.channel_blocks = ceil_div(p.C * p.pieces, channels)
     p.channels = ceil_div(ceil_div(p.C, p.channel_blocks), slice) * slice
     p.channel_blocks = ceil_div(p.C, p.channels)
@@ -65,7 +64,7 @@ cdef inline void plan_gradient(Gradient* p, Py_ssize_t itemsize) noexcept nogil:
     p.groups = ceil_div(p.panels * p.panel, channels)
     p.group = ceil_div(p.panels, p.groups)
     p.groups = ceil_div(p.panels, p.group)
-    p.x.overlap, p.dout.overlap = p.tiles.taps - 1, 0
+    p.x.gradients, p.dout.gradients = False, True
     plan_source(&p.x, &p.tiles, p.channels, p.channels, itemsize)
     plan_source(&p.dout, &p.tiles, p.group * p.panel, p.panel, itemsize)
     p.sums_point = odd_lines(p.group * p.rows * p.panel, slice)
@@ -78,7 +77,7 @@ cdef inline void plan_gradient(Gradient* p, Py_ssize_t itemsize) noexcept nogil:
     p.table_size = aligned(max(p.tiles.most, TILE_ROWS) * sizeof(Py_ssize_t))
     p.zeros_size = aligned(p.panel * itemsize)
     p.image_size = max(p.x.raw_size + p.x.image_size, p.dout.raw_size + p.dout.image_size)
-    p.image_size = max(p.image_size, aligned((KERNELS + 1) * window * p.panel * itemsize))
+    p.image_size = max(p.image_size, aligned((KERNELS + 1) * p.tiles.window * p.panel * itemsize))
     p.workspace_size = p.image_size + p.x.points_size + p.dout.points_size
 
 
@@ -186,7 +185,7 @@ cdef inline void finish(
     cdef Py_ssize_t c = job // p.parts // p.groups * p.channels
     cdef Py_ssize_t channels = min(p.channels, p.C - c), width = min(p.panel, p.OC - oc)
     cdef Py_ssize_t part, point, i, k, count, place, row, col
-    cdef Py_ssize_t window = p.tiles.window * p.tiles.window
+    cdef Py_ssize_t window = p.tiles.window
     cdef Py_ssize_t step = piece_channels(&p.tiles, channels, SLICE_BYTES // sizeof(real))
     cdef real* piece = taps + KERNELS * window * p.panel
     cdef real* sums = sums_of(p, job, worker, dw) + panel * p.rows * p.panel

@@ -69,12 +69,12 @@ _MOST_CHANNELS = 2**15
 
 
 def winograd2_supports(p: Problem) -> TypeGuard[WindowProblem]:
-    """Square windows that are cut into pieces of two or three taps."""
+    """Windows that are cut into pieces of two or three taps."""
     return _transforms(p, (2, 3))
 
 
 def gauss_supports(p: Problem) -> TypeGuard[WindowProblem]:
-    """Square windows that are cut into pieces of three or four taps."""
+    """Windows that are cut into pieces of three or four taps."""
     return _transforms(p, (3, 4))
 
 
@@ -84,21 +84,24 @@ def winograd4_supports(p: Problem) -> TypeGuard[WindowProblem]:
 
 
 def _transforms(p: Problem, taps: tuple[int, ...]) -> TypeGuard[WindowProblem]:
-    """Square windows over several channels, dilated by no more than 8, or strided.
+    """Square windows over several channels, dilated by no more than 8, or strided; or lines.
 
-    A group of a single channel has nothing to sum at the points.
+    Lines are windows of a single row or column, at stride 1. A group of a single channel has
+    nothing to sum at the points.
     """
     if not isinstance(p, WindowProblem):
         return False
-    window, stride = p.kernel_size[0], p.stride[0]
-    if p.kernel_size != (window, window) or p.stride != (stride, stride):
+    window, stride = max(p.kernel_size), p.stride[0]
+    axes = p.kernel_size.count(window)
+    dilations = (d for d, length in zip(p.dilation, p.kernel_size, strict=True) if length > 1)
+    if p.stride != (stride, stride) or (axes == 1 and (min(p.kernel_size) > 1 or stride > 1)):
         return False
     length, pieces = pieces_of(window, stride)
     return (
         length in taps
         and pieces <= _MOST_PIECES
-        and pieces**2 * max(_channels(p)) <= _MOST_CHANNELS
-        and max(p.dilation) <= (_MOST_DILATION if stride == 1 else 1)
+        and pieces**axes * max(_channels(p)) <= _MOST_CHANNELS
+        and max(dilations, default=1) <= (_MOST_DILATION if stride == 1 else 1)
         and (p.groups == 1 or p.groups < p.C)
     )
 
@@ -128,12 +131,11 @@ def winograd2_prefers(p: Problem) -> bool:
     more wide, with 24 of 32 channels 0.7 to 1.0 times up to 24 summed ones, with fewer 0.2 to 1.1
     times; on narrower maps 0.7 to 1.9 times from 16 summed channels on. With one full vector made
     (16 channels at AVX-512) and as many summed it was 1.2 to 1.5 times on a processor with one such
-    multiply-add a cycle. Those with two spend less on products: there it was not measured, and so
-    it takes twice as many summed. The weights' gradient: 0.9 to 2.0 times from 16 channels of x on;
-    with 3 or 5 filters 0.6 to 1.1 times on wide maps and 1.2 to 8.6 times on narrow ones. A single
-    tile does not pay for the transform of the weights (0.9 times).
+    multiply-add a cycle; on those with two it was not measured. The weights' gradient: 0.9 to 2.0
+    times from 16 channels of x on; with 3 or 5 filters 0.6 to 1.1 times on wide maps and 1.2 to 8.6
+    times on narrow ones. A single tile does not pay for the transform of the weights (0.9 times).
 
-    Strided windows, and those of 2x2, go by `_cost`.
+    All but windows of 3x3 at stride 1 go by `_cost`.
 
     Dilated windows must save more, as the direct algorithm does not mind them: 1.1 to 1.5 times in
     the mean with 24 channels or more and three eighths fewer multiplications (0.8 to 1.8), 0.8 to
@@ -144,13 +146,11 @@ def winograd2_prefers(p: Problem) -> bool:
         return False
     if p.kernel_size != (3, 3) or p.stride != (1, 1):
         return _cost(p, 4) < _direct_cost(p)
-    return _repays_transforms(p, 2)
+    return _repays_transforms(p)
 
 
-def _repays_transforms(p: Problem, vectors: int) -> bool:
-    """The same, where a single vector that is made takes so many that are summed."""
-    if not isinstance(p, WindowProblem):
-        return False
+def _repays_transforms(p: WindowProblem) -> bool:
+    """The same of 3x3 windows at stride 1."""
     OH, OW = p.outputs
     tiles, (channels, filters) = _tiles(p, 2), _channels(p)
     if max(p.dilation) > 1:
@@ -168,7 +168,7 @@ def _repays_transforms(p: Problem, vectors: int) -> bool:
         return summed >= 16 and made >= (3 if OW <= 4 else 8)
     lanes = _VECTOR_BYTES // DTYPES[p.dtype].itemsize
     if made <= lanes:
-        return made >= 16 and summed >= vectors * lanes
+        return made >= 16 and summed >= lanes
     if 4 * made < 3 * 2 * lanes:
         return made >= 16 and summed >= 4 * lanes
     return made >= 16 and summed >= (16 if made >= 2 * lanes else 2 * lanes)
@@ -197,11 +197,12 @@ def gauss_prefers(p: Problem) -> bool:
     few_weights = p.groups > 1 and tiles >= 32 and pairs <= 64 * 64
     if channels < 16 or pairs > 128 * 128 or (p.groups if few_weights else 1) * tiles < 128:
         return False
-    return _repays_transforms(p, 1) and 46 * tiles <= 0.8 * 16 * _tiles(p, 2)
+    return _repays_transforms(p) and 46 * tiles <= 0.8 * 16 * _tiles(p, 2)
 
 
-_VALUE, _WEIGHT = 14, 60
-"""What a value of a tile, or a weight, costs at a point: as much as so many multiply-adds."""
+_VALUE, _WEIGHT = {1: 10, 2: 14}, {1: 40, 2: 60}
+"""What a value of a tile, or a weight, costs at a point: as much as so many multiply-adds. By the
+axes that are transformed."""
 
 
 def _cost(p: WindowProblem, values: int) -> float:
@@ -214,11 +215,17 @@ def _cost(p: WindowProblem, values: int) -> float:
     window's input took a fifth longer directly. Where it is chosen, all directions together, it was
     0.78 to 2.8 times as fast as directly, 1.5 times in the mean, in 5 of 633 cases below 0.97.
     """
-    window, stride = p.kernel_size[0], p.stride[0]
+    window, stride = max(p.kernel_size), p.stride[0]
     taps, pieces = pieces_of(window, stride)
+    axes = p.kernel_size.count(window)
     phases = p.op.endswith("backward_input") and stride > 1
     tiles = p.N
-    for extent, pad, dilation in zip(_made(p), p.padding[::2], p.dilation, strict=True):
+    for length, extent, pad, dilation in zip(
+        p.kernel_size, _made(p), p.padding[::2], p.dilation, strict=True
+    ):
+        if length == 1:  # of a line
+            tiles *= extent
+            continue
         if phases:  # of an input, which have the same tiles
             extent = -(-(pad % stride + extent) // stride)
         tiles *= dilation * -(-extent // (dilation * (values + 1 - taps)))
@@ -226,21 +233,30 @@ def _cost(p: WindowProblem, values: int) -> float:
     if made < _VECTOR_BYTES // 4:
         return math.inf
     # Of real values, one is infinity; two that are complex are three products, or four parts six.
-    real = 3 * pieces + window - pieces * (taps - 1)
-    points, products = 16, real**2
-    if values == 6:
+    real, places = 3 * pieces + window - pieces * (taps - 1), pieces if axes == 1 else pieces**2
+    if values == 4:
+        points, products = (4, real) if axes == 1 else (16, real**2)
+    elif axes == 1:
+        points, products = 7, real + 3 * pieces
+    else:
         points, products = 46, real**2 + 6 * real * pieces + 6 * pieces**2
-    transformed = _whole_vectors(p, summed) * (1 if phases else pieces**2)
-    transformed += _whole_vectors(p, made) * (pieces**2 if phases else 1)
+    if places > 1 and not phases and summed > 64 // DTYPES[p.dtype].itemsize:
+        summed = _whole_slices(p, summed)  # from a piece to the next
+    transformed = _whole_vectors(p, summed) * (1 if phases else places)
+    transformed += _whole_vectors(p, made) * (places if phases else 1)
     cost = tiles * products * summed * _whole_vectors(p, made)
-    cost += tiles * points * transformed * _VALUE
-    return cost + points * pieces**2 * summed * made * _WEIGHT
+    cost += tiles * points * transformed * _VALUE[axes]
+    return cost + points * places * summed * made * _WEIGHT[axes]
 
 
 def _direct_cost(p: WindowProblem) -> float:
-    """What the direct sum takes, likewise."""
+    """What the direct sum takes, likewise: with vectors of channels, or of the pixels of rows."""
     summed, made = _summed_and_made(p)
-    cost = math.prod(p.kernel_size) * p.N * math.prod(p.outputs) * summed * _whole_vectors(p, made)
+    lanes, columns = _VECTOR_BYTES // DTYPES[p.dtype].itemsize, _made(p)[1]
+    computed = float(_whole_vectors(p, made))
+    if not p.op.endswith("backward_weight"):
+        computed = min(computed, 13 / 12 * made * -(-columns // lanes) * lanes / columns)
+    cost = math.prod(p.kernel_size) * p.N * math.prod(p.outputs) * summed * computed
     strided = p.stride != (1, 1) and p.op.endswith("backward_input")
     return 1.2 * cost if strided else cost
 
@@ -249,6 +265,12 @@ def _summed_and_made(p: WindowProblem) -> tuple[int, int]:
     """Channels of a group that a product sums, and those that it makes."""
     channels, filters = _channels(p)
     return (filters, channels) if p.op.endswith("backward_input") else (channels, filters)
+
+
+def _whole_slices(p: WindowProblem, channels: int) -> int:
+    """Channels that are transformed together take up a line of the cache."""
+    side = 64 // DTYPES[p.dtype].itemsize
+    return -(-channels // side) * side
 
 
 def _whole_vectors(p: WindowProblem, channels: int) -> int:

@@ -1,4 +1,4 @@
-"""Convolution by minimal filtering: square windows, the same stride on both axes."""
+"""Convolution by minimal filtering: square windows, or a single row or column, and one stride."""
 
 from functools import lru_cache
 
@@ -88,10 +88,10 @@ def _forward(
     padding: Padding, dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     plan = _plan_correlation(
-        algorithm, weight.shape[2], stride[0], x.shape, y.shape, (padding[0], padding[2]),
+        algorithm, weight.shape[2:], stride[0], x.shape, y.shape, (padding[0], padding[2]),
         dilation, groups, False, x.dtype,
     )  # fmt: skip
-    _run(algorithm, plan, x, weight, bias, y, num_threads)
+    _run(plan, x, weight, bias, y, num_threads)
 
 
 def _backward_input(
@@ -99,15 +99,14 @@ def _backward_input(
     dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     plan = _plan_correlation(
-        algorithm, weight.shape[2], stride[0], dout.shape, dx.shape, (padding[0], padding[2]),
+        algorithm, weight.shape[2:], stride[0], dout.shape, dx.shape, (padding[0], padding[2]),
         dilation, groups, True, dout.dtype,
     )  # fmt: skip
-    _run(algorithm, plan, dout, weight, no_bias(dx.shape[1], dx.dtype), dx, num_threads)
+    _run(plan, dout, weight, no_bias(dx.shape[1], dx.dtype), dx, num_threads)
 
 
 def _run(
-    algorithm: str, plan: winograd.Plan, source: Array, weight: Array, bias: Array, out: Array,
-    num_threads: int,
+    plan: winograd.Plan, source: Array, weight: Array, bias: Array, out: Array, num_threads: int
 ) -> None:  # fmt: skip
     workers = usable_workers(num_threads, plan.work)
     each = (
@@ -115,7 +114,7 @@ def _run(
     )  # fmt: skip
     sizes = [workers * size for size in (plan.taps_size, *each)]
     packers = movers(workers, plan.packed_size)
-    pack, convolve_tiles = winograd.drivers(algorithm, plan.taps, plan.vectors)
+    pack, convolve_tiles = winograd.drivers(*plan.filtering, plan.vectors)
     with Scratch(source.dtype, plan.packed_size, *sizes) as (packed, taps, *pieces, _):
         for extents in plan.rounds:
             pack(packers, weight, packed, taps, extents)
@@ -127,7 +126,7 @@ def _backward_weight(
     padding: Padding, dilation: Pair, groups: int, num_threads: int,
 ) -> None:  # fmt: skip
     plan = _plan_weight(
-        algorithm, dw.shape[2], stride[0], dout.shape, x.shape, padding, dilation, groups, x.dtype
+        algorithm, dw.shape[2:], stride[0], dout.shape, x.shape, padding, dilation, groups, x.dtype
     )
     workers = usable_workers(num_threads, plan.work)
     each = (
@@ -135,7 +134,7 @@ def _backward_weight(
         plan.line_size,
     )  # fmt: skip
     sizes = [workers * size for size in each]
-    correlate_tiles = winograd_weight.correlate_tiles(algorithm, plan.taps, plan.vectors)
+    correlate_tiles = winograd_weight.correlate_tiles(*plan.filtering, plan.vectors)
     with Scratch(x.dtype, plan.partial_size, plan.bias_sums_size, *sizes) as pieces:
         partial, bias_sums, *rest, _ = pieces
         correlate_tiles(workers, dout, x, partial, bias_sums, *rest, plan.adding)
@@ -145,7 +144,7 @@ def _backward_weight(
 
 @lru_cache(maxsize=256)
 def _plan_correlation(
-    algorithm: str, window: int, stride: int, source: tuple[int, ...], out: tuple[int, ...],
+    algorithm: str, window: Pair, stride: int, source: tuple[int, ...], out: tuple[int, ...],
     before: Pair, dilation: Pair, groups: int, flipped: bool, dtype: np.dtype[np.floating],
 ) -> winograd.Plan:  # fmt: skip
     return winograd.plan(
@@ -155,7 +154,7 @@ def _plan_correlation(
 
 @lru_cache(maxsize=256)
 def _plan_weight(
-    algorithm: str, window: int, stride: int, dout: tuple[int, ...], x: tuple[int, ...],
+    algorithm: str, window: Pair, stride: int, dout: tuple[int, ...], x: tuple[int, ...],
     padding: Padding, dilation: Pair, groups: int, dtype: np.dtype[np.floating],
 ) -> winograd_weight.Plan:  # fmt: skip
     return winograd_weight.plan(

@@ -44,11 +44,16 @@ from fastscratch.kernels.numba_jit.winograd_blocks import (
     slice_line,
 )
 from fastscratch.kernels.numba_jit.winograd_pieces import (
+    axes,
     cut_window,
+    lines_of,
+    on_axes,
     piece_at,
     piece_channels,
     piece_start,
+    places,
     places_at,
+    places_of,
     values_at,
 )
 from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS
@@ -63,9 +68,10 @@ BLOCK_BYTES = 256 * 1024
 """Tiles of a block: as many as leave room in the L2 cache for their products and some weights, but
 enough side by side, as so many columns of outputs, to be worth fetching the weights for."""
 
-CHUNK, CHUNK_2X2 = 160, 80
-"""Channels summed in a row before they are added up: float32 loses digits in long sums. For 2x2
-windows so few make errors 1.4 to 2.3 times PyTorch's in place of 1.8 to 3.0."""
+CHUNK, CHUNK_FEW, FEW_TAPS = 160, 80, 8
+"""Channels summed in a row before they are added up: float32 loses digits in long sums. With few
+taps a sum has little else: for 2x2 windows errors are 1.4 to 2.3 times PyTorch's in place of 1.8 to
+3.0."""
 
 SOURCES_BYTES = 8 * 1024 * 1024
 """What V of a task may take."""
@@ -110,13 +116,15 @@ class Extents(NamedTuple):
     dilation_w: int
     flipped: int
     """Whether the weights are (source, output, taps), as backward, or (output, source, taps)."""
-    window: int
-    """Taps of an axis."""
+    window_h: int
+    window_w: int
     stride: int
     """Of the windows."""
     pieces: int
     whole: int
     """Pieces of an axis of the windows, and those that have all taps."""
+    lines: int
+    """How tiles lie, as in `winograd_pieces`."""
     source_stride: int
     source_pieces: int
     """The same, where they see the source; 1 where they make phases of the output."""
@@ -152,8 +160,8 @@ class Plan(NamedTuple):
 
     rounds: tuple[Constants, ...]
     """Extents of each round."""
-    taps: int
-    """Of a piece of the windows, along an axis."""
+    filtering: tuple[str, int, bool]
+    """By which `FILTERINGS` has it."""
     vectors: int
     """Of a panel."""
     work: int
@@ -169,36 +177,42 @@ class Plan(NamedTuple):
 
 
 def plan(
-    algorithm: str, window: int, stride: int, source: tuple[int, ...], out: tuple[int, ...],
+    algorithm: str, window: Pair, stride: int, source: tuple[int, ...], out: tuple[int, ...],
     before: Pair, dilation: Pair, groups: int, flipped: bool, dtype: np.dtype[np.floating],
 ) -> Plan:  # fmt: skip
     """Cut a problem into rounds and tasks and lay out their scratch."""
     CI, CO = source[1] // groups, out[1] // groups
-    cut = cut_window(window, stride)
-    filtering = FILTERINGS[algorithm, cut.taps]
+    cut, lines = cut_window(max(window), stride), lines_of(window)
+    key = algorithm, cut.taps, lines > 0
+    filtering = FILTERINGS[key]
+    dilation = (dilation[0] if window[0] > 1 else 1), (dilation[1] if window[1] > 1 else 1)
     m, points, side = filtering.step, filtering.points, SLICE_BYTES // dtype.itemsize
+    m_h, m_w = on_axes(m, 1, lines)
     vectors = 1 if lanes_of(dtype) >= CO else 2
     width = vectors * lanes_of(dtype)
     panels = -(-CO // width)
     phases, source_cut, out_start = 1, cut, (0, 0)
     origin = -before[0], -before[1]
     if flipped:
-        origin = before[0] - (window - 1) * dilation[0], before[1] - (window - 1) * dilation[1]
+        origin = (
+            before[0] - (window[0] - 1) * dilation[0],
+            before[1] - (window[1] - 1) * dilation[1],
+        )
     if flipped and stride > 1:
         phases, source_cut = stride, cut_window(1, 1)
         out_start = before[0] % stride, before[1] % stride
         origin = before[0] // stride - (cut.taps - 1), before[1] // stride - (cut.taps - 1)
     tiled_h, tiled_w = -(-(out[2] + out_start[0]) // phases), -(-(out[3] + out_start[1]) // phases)
     piece = piece_channels(CI, source_cut.pieces, side)
-    depth = source_cut.pieces**2 * piece
+    depth = places_of(source_cut.pieces, lines) * piece
     work = out[0] * groups * depth * CO * phases**2
-    work *= -(-tiled_h // m) * -(-tiled_w // m) * points
+    work *= -(-tiled_h // m_h) * -(-tiled_w // m_w) * points
     # Backward, the products of all phases are as large as what they are made of.
     tile_channels = max(depth, phases**2 * width) if phases > 1 else max(depth, 1)
     tile_bytes = points * tile_channels * dtype.itemsize
     most = max(LEAST_COLUMNS // m, BLOCK_BYTES // tile_bytes)
     most = min(MOST_TILES, most, SOURCES_BYTES // tile_bytes)
-    b = cut_tiles(out[0], tiled_h, tiled_w, dilation, m, max(most, 1))
+    b = cut_tiles(out[0], tiled_h, tiled_w, dilation, (m_h, m_w), max(most, 1))
     line = slice_line(depth - piece + -(-CI // side) * side, dtype)
     source_step = odd_lines(b.tiles * line, dtype.itemsize)
     weight_step = odd_lines(depth * width, dtype.itemsize)
@@ -214,26 +228,26 @@ def plan(
         bundle = max(min(-(-in_round // parts), BUNDLE_CHANNELS // (phases**2 * width)), 1)
     product_step = odd_lines(b.tiles * bundle * phases**2 * width, dtype.itemsize)
     firsts = [panels * i // rounds for i in range(rounds + 1)]
-    local = side * b.pixels(m, filtering.side, source_cut)
+    local = side * b.pixels((m_h, m_w), filtering.side, source_cut, lines)
     return Plan(
         tuple(
             Constants(Extents._make((
                 out[0], groups, CI, CO, *source[2:], *out[2:], *out_start, tiled_h, tiled_w,
-                *origin, *dilation, int(flipped), window, stride, cut.pieces, cut.whole,
+                *origin, *dilation, int(flipped), *window, stride, cut.pieces, cut.whole, lines,
                 source_cut.stride, source_cut.pieces, phases, piece, depth,
                 b.images, b.batches, b.blocks_h, b.blocks_w, parts, width, bundle,
                 line, source_step, weight_step, product_step, first, last - first,
             )))
             for first, last in pairwise(firsts)
         ),
-        cut.taps, vectors, work, groups * in_round * panel_size,
+        key, vectors, work, groups * in_round * panel_size,
         # Behind the weights as they are, those of a piece.
-        PACKED_CHANNELS * (window**2 + cut.taps**2) * width,
+        PACKED_CHANNELS * (window[0] * window[1] + cut.taps**2) * width,
         local, local,
         # M: behind the points lies what is added to their products' results, the bias.
         points * source_step, (points + 1) * product_step,
         # Sums: what the tiles of a last, odd row or column have too much lies behind the others.
-        (b.block_h * m + 1) * (b.block_w * b.dilation_w * phases * m + 1) * width,
+        (b.block_h * m_h + 1) * (b.block_w * b.dilation_w * phases * m_w + 1) * width,
     )  # fmt: skip
 
 
@@ -245,11 +259,13 @@ class Drivers(NamedTuple):
 
 
 @cache
-def drivers(algorithm: str, taps: int, vectors: int) -> Drivers:
-    """The drivers of an algorithm, for pieces of so many taps and panels of so many vectors."""
-    filtering = FILTERINGS[algorithm, taps]
+def drivers(algorithm: str, taps: int, lines: bool, vectors: int) -> Drivers:
+    """The drivers of a filtering, for pieces of so many taps and panels of so many vectors."""
+    filtering = FILTERINGS[algorithm, taps, lines]
     m, points, row_of_points = filtering.step, filtering.points, filtering.line
-    load_source = loader(filtering, "source", shared=taps - 1)
+    columns_of_taps = 1 if lines else taps
+    taps_of_piece = taps * columns_of_taps
+    load_source = loader(filtering, "source", shared=columns_of_taps - 1)
     transform_weight = transform_by(kind_of(filtering, "weight"))
     transform_output = transform_by(kind_of(filtering, "output", added=True))
     multiply = _multiplier(vectors)
@@ -271,23 +287,24 @@ def drivers(algorithm: str, taps: int, vectors: int) -> Drivers:
                 weight, group, ci, depth, (e.first_panel + panel) * width, turned, turned_start, e
             )
             tap = -width if e.flipped else width
-            window = e.window * e.window * width
+            window = e.window_h * e.window_w * width
             start = (group * e.panels + panel) * e.phases * e.phases * points * e.weight_step
             start += ci * width
             if e.pieces == 1:
                 transform_weight(
-                    depth, vectors, turned, first, taps * tap, tap, window,
+                    depth, vectors, turned, first, columns_of_taps * tap, tap, window,
                     packed, start, row_of_points * e.weight_step, e.weight_step, width,
                 )  # fmt: skip
                 continue
             piece = turned_start + PACKED_CHANNELS * window
-            for place in range(e.pieces * e.pieces):
+            for place in range(places(e.pieces, e.lines)):
                 row, column = place // e.pieces, place % e.pieces
                 if e.phases == 1:
-                    row, column = piece_at(place, e.pieces, e.whole)
+                    row, column = piece_at(place, e.pieces, e.whole, e.lines)
                 _take_piece(turned, first, tap, depth, row, column, taps, piece, e)
                 transform_weight(
-                    depth, vectors, turned, piece, taps * width, width, taps * taps * width,
+                    depth, vectors, turned, piece, columns_of_taps * width, width,
+                    taps_of_piece * width,
                     packed, start, row_of_points * e.weight_step, e.weight_step, width,
                 )  # fmt: skip
                 if e.phases > 1:
@@ -312,30 +329,32 @@ def drivers(algorithm: str, taps: int, vectors: int) -> Drivers:
         its own, or to those of strided ones, for which each tile has products.
         """
         width = e.width
+        m_h, m_w = axes(m, 1, e.lines)
         line = e.bundle * e.phases * e.phases * width
         step_h, step_w = e.dilation_h * e.phases, e.dilation_w * e.phases
         left = max(e.out_left - column, 0)
-        columns = min(across * m * step_w, e.out_left + e.DW - column)
+        columns = min(across * m_w * step_w, e.out_left + e.DW - column)
         # From right to left: what a tile has beyond its row, the next row's first overwrites. Those
         # of several phases would overwrite each other's.
-        row_step = columns if step_w == 1 else across * m * step_w
+        row_step = columns if step_w == 1 else across * m_w * step_w
         last = across - 1
         for phase in range(e.phases):
             for tile_row in range(height):
                 for column_phase in range(step_w):
                     source = (tile_row * e.dilation_w + column_phase // e.phases) * across + last
                     place = phase * e.phases + column_phase % e.phases
-                    first = tile_row * m * row_step + last * m * step_w + column_phase
+                    first = tile_row * m_h * row_step + last * m_w * step_w + column_phase
                     transform_output(
                         across, vectors, products, products_start + source * line + place * width,
                         row_of_points * e.product_step, e.product_step, -line,
                         sums, sums_start + first * width,
-                        row_step * width, step_w * width, -m * step_w * width,
+                        (step_w if e.lines == 1 else row_step) * width, step_w * width,
+                        -m_w * step_w * width,
                     )  # fmt: skip
             first_row = row + phase
             # Rows of the tiles before the first one of the output are left out.
             top = (max(e.out_top - first_row, 0) + step_h - 1) // step_h
-            rows = min(height * m, phase_outputs(e.out_top + e.DH, step_h, first_row)) - top
+            rows = min(height * m_h, phase_outputs(e.out_top + e.DH, step_h, first_row)) - top
             target = (plane * e.DH + first_row + top * step_h - e.out_top) * e.DW
             target += column + left - e.out_left
             stretch, stretches = columns - left, rows
@@ -358,13 +377,14 @@ def drivers(algorithm: str, taps: int, vectors: int) -> Drivers:
         products_start = worker * (products.size // workers)
         sums_start = worker * (sums.size // workers)
         width = e.width
+        m_h, m_w = axes(m, 1, e.lines)
         task = take(queue)
         blocks = e.batches * e.blocks_h * e.blocks_w
         while task < e.groups * blocks * e.parts:
             part, rest = task % e.parts, task // e.parts
             group = rest // blocks
             batch, top, left, height, across = find_block(
-                rest % blocks, e.tiled_h, e.tiled_w, e.dilation_h, e.dilation_w, m,
+                rest % blocks, e.tiled_h, e.tiled_w, m_h * e.dilation_h, m_w * e.dilation_w,
                 e.blocks_h, e.blocks_w,
             )  # fmt: skip
             n = batch * e.images
@@ -373,7 +393,8 @@ def drivers(algorithm: str, taps: int, vectors: int) -> Drivers:
                 source, group * e.CI * e.SH * e.SW, e.groups * e.CI * e.SH * e.SW, n, images,
                 e.SH, e.SW, e.CI, e.origin_h, e.origin_w,
                 e.dilation_h, e.dilation_w, top, left, height, across,
-                e.source_stride, e.source_pieces, min(e.whole, e.source_pieces), e.piece,
+                e.source_stride, e.source_pieces, min(e.whole, e.source_pieces), e.lines,
+                e.piece,
                 turned, turned_start, local, local_start,
                 sources, sources_start, e.line, e.source_step,
             )  # fmt: skip
@@ -406,12 +427,12 @@ def drivers(algorithm: str, taps: int, vectors: int) -> Drivers:
                         store(
                             products, start + i * tiles * line, sums, sums_start, height, across,
                             out, image * e.groups * e.CO + channel,
-                            top * m * e.dilation_h * e.phases + phase,
-                            left * m * e.dilation_w * e.phases, channels, e,
+                            top * m_h * e.dilation_h * e.phases + phase,
+                            left * m_w * e.dilation_w * e.phases, channels, e,
                         )  # fmt: skip
             task = take(queue)
 
-    variant = f"{algorithm}{taps}" + "single" * (vectors == 1)
+    variant = f"{algorithm}{taps}" + "line" * lines + "single" * (vectors == 1)
     return Drivers(driver(pack, variant), driver(convolve_tiles, variant))
 
 
@@ -420,7 +441,7 @@ def _turn_taps(
     weight: Array, group: int, ci: int, depth: int, co: int, turned: Array, start: int, e: Extents
 ) -> int:
     """turned[i, tap, :] = some weights of a panel; where the first is."""
-    width, window = e.width, e.window * e.window
+    width, window = e.width, e.window_h * e.window_w
     count = min(width, e.CO - co)
     if count < width:
         fill_line(turned, start, depth * window * width, 0)
@@ -448,9 +469,10 @@ def _take_piece(
     Those of phases are turned round piece by piece: in place of the last, the first is missing.
     """
     width = e.width
-    fill_line(turned, piece, depth * taps * taps * width, 0)
+    taps_h, taps_w = axes(taps, 1, e.lines)
+    fill_line(turned, piece, depth * taps_h * taps_w * width, 0)
     some_h, some_w = int(row >= e.whole), int(column >= e.whole)
-    first_h, stop_h, first_w, stop_w = 0, taps - some_h, 0, taps - some_w
+    first_h, stop_h, first_w, stop_w = 0, taps_h - some_h, 0, taps_w - some_w
     top = piece_start(row, e.stride, taps, e.whole)
     left = piece_start(column, e.stride, taps, e.whole)
     if e.phases > 1:
@@ -459,10 +481,10 @@ def _take_piece(
     for i in range(depth):
         for kh in range(first_h, stop_h):
             for kw in range(first_w, stop_w):
-                source = (top + kh * e.stride) * e.window + left + kw * e.stride
+                source = (top + kh * e.stride) * e.window_w + left + kw * e.stride
                 copy_line(
-                    turned, first + i * e.window * e.window * width + source * tap,
-                    turned, piece + ((i * taps + kh) * taps + kw) * width, width,
+                    turned, first + i * e.window_h * e.window_w * width + source * tap,
+                    turned, piece + ((i * taps_h + kh) * taps_w + kw) * width, width,
                 )  # fmt: skip
 
 
@@ -482,9 +504,9 @@ def _multiplier(vectors: int) -> Callable[..., None]:
         first, stop = 0, e.depth
         row, column = values_at(point, points)
         if e.source_pieces > 1:
-            first, stop = places_at(point, points, e.source_pieces, e.whole)
+            first, stop = places_at(point, points, e.source_pieces, e.whole, e.lines)
             first, stop = first * e.piece, stop * e.piece
-        most = CHUNK if e.window > 2 else CHUNK_2X2
+        most = CHUNK_FEW if e.window_h * e.window_w <= FEW_TAPS else CHUNK
         chunks = max((stop - first + most - 1) // most, 1)
         for panel in range(panels * e.phases * e.phases):
             phase_h, phase_w = panel // e.phases % e.phases, panel % e.phases

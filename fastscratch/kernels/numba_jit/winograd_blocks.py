@@ -1,9 +1,9 @@
 """Tiles of the minimal-filtering convolutions: how they are cut into blocks, and what they see.
 
-A tile is m x m outputs, which see m + taps - 1 pixels of the source on either axis. A block is a
-rectangle of tiles of an image, or all tiles of some images. What it sees is turned round, channels
-last, slice after slice of the channels: every transform is then of whole vectors, whatever the
-image's extents are.
+A tile is m x m outputs, which see m + taps - 1 pixels of the source on either axis, or a line of m
+of them. A block is a rectangle of tiles of an image, or all tiles of some images. What it sees is
+turned round, channels last, slice after slice of the channels: every transform is then of whole
+vectors, whatever the image's extents are.
 
 A dilated window sees every ``dilation``-th row and column, so that an image is as many *phases* on
 either axis. Those of the rows count as images; those of the columns are parts of each row of a
@@ -18,7 +18,14 @@ import numpy as np
 from fastscratch.kernels.numba_jit.compile import inner
 from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line, lanes
 from fastscratch.kernels.numba_jit.window import transpose
-from fastscratch.kernels.numba_jit.winograd_pieces import Cut, piece_at, piece_start
+from fastscratch.kernels.numba_jit.winograd_pieces import (
+    Cut,
+    axes,
+    on_axes,
+    piece_at,
+    piece_start,
+    places,
+)
 from fastscratch.kernels.numba_jit.winograd_points import Filtering
 from fastscratch.kernels.numba_jit.winograd_tile import kind_of, transform_by
 from fastscratch.types import Array, Pair
@@ -51,21 +58,22 @@ class Blocks(NamedTuple):
         """Tiles of a block, at most."""
         return self.images * self.block_h * self.block_w * self.dilation_w
 
-    def pixels(self, step: int, side: int, cut: Cut | None = None) -> int:
-        """Pixels that the tiles of one image see, where a tile sees ``side`` on either axis.
+    def pixels(self, steps: Pair, side: int, cut: Cut, lines: int) -> int:
+        """Pixels that the tiles of one image see, where a tile sees ``side`` along its axes.
 
         Through windows that are cut into pieces, those of all of them.
         """
-        stride, reach = (cut.stride, cut.reach) if cut else (1, 0)
-        rows = _seen_pixels(self.block_h, step, side, stride, reach)
-        return rows * _seen_pixels(self.block_w, step, side, stride, reach) * self.dilation_w
+        sides, reaches = on_axes(side, 1, lines), on_axes(cut.reach, 0, lines)
+        rows = _seen_pixels(self.block_h, steps[0], sides[0], cut.stride, reaches[0])
+        columns = _seen_pixels(self.block_w, steps[1], sides[1], cut.stride, reaches[1])
+        return rows * columns * self.dilation_w
 
 
-def cut_tiles(N: int, OH: int, OW: int, dilation: Pair, step: int, most: int) -> Blocks:
+def cut_tiles(N: int, OH: int, OW: int, dilation: Pair, steps: Pair, most: int) -> Blocks:
     """Blocks of so many tiles at most, or of one row and column of each phase."""
     dilation_h, dilation_w = dilation
-    rows = max(-(-OH // (dilation_h * step)), 1)
-    columns = max(-(-OW // (dilation_w * step)), 1)
+    rows = max(-(-OH // (dilation_h * steps[0])), 1)
+    columns = max(-(-OW // (dilation_w * steps[1])), 1)
     blocks_w = min(-(-columns * dilation_w // most), columns)
     block_w = -(-columns // blocks_w)
     blocks_h = -(-rows // max(most // (block_w * dilation_w), 1))
@@ -101,13 +109,14 @@ def phase_outputs(extent: int, dilation: int, phase: int) -> int:
 
 @inner
 def find_block(
-    index: int, OH: int, OW: int, dilation_h: int, dilation_w: int, step: int, blocks_h: int,
-    blocks_w: int,
+    index: int, OH: int, OW: int, step_h: int, step_w: int, blocks_h: int, blocks_w: int
 ) -> tuple[int, int, int, int, int]:  # fmt: skip
-    """The batch that a block is of, its first row and column of tiles, and how many it has."""
+    """The batch that a block is of, its first row and column of tiles, and how many it has.
+
+    A tile's outputs, with those of the other phases, take up ``step_h`` x ``step_w``.
+    """
     column, rest = index % blocks_w, index // blocks_w
     row, batch = rest % blocks_h, rest // blocks_h
-    step_h, step_w = dilation_h * step, dilation_w * step
     rows, columns = (OH + step_h - 1) // step_h, (OW + step_w - 1) // step_w
     top, left = rows * row // blocks_h, columns * column // blocks_w
     height = rows * (row + 1) // blocks_h - top
@@ -125,7 +134,7 @@ def loader(filtering: Filtering, factor: str, **options: Any) -> Callable[..., N
         source: Array, start: int, image_step: int, first: int, images: int, H: int, W: int,
         channels: int, origin_h: int, origin_w: int, dilation_h: int, dilation_w: int, top: int,
         left: int, height: int, across: int, stride: int, pieces: int, whole: int,
-        piece_step: int, turned: Array, turned_start: int,
+        lines: int, piece_step: int, turned: Array, turned_start: int,
         local: Array, local_start: int, out: Array, out_start: int, line: int, point_step: int,
     ) -> None:  # fmt: skip
         """out[point, tile, :] = the transform of the tiles of some images, or of their phases.
@@ -134,16 +143,19 @@ def loader(filtering: Filtering, factor: str, **options: Any) -> Callable[..., N
         The channels of a piece of the windows follow those of the one before.
         """
         part = SLICE_BYTES // source.itemsize
-        reach = piece_start(pieces - 1, stride, taps, whole)
-        rows = seen_pixels(height, step, side, stride, reach)
-        columns = seen_pixels(across, step, side, stride, reach) * dilation_w
-        pixel = stride * dilation_w * part
-        iw = left * step * stride * dilation_w + origin_w
+        reach_h, reach_w = axes(piece_start(pieces - 1, stride, taps, whole), 0, lines)
+        (step_h, step_w), (side_h, side_w) = axes(step, 1, lines), axes(side, 1, lines)
+        rows = seen_pixels(height, step_h, side_h, stride, reach_h)
+        columns = seen_pixels(across, step_w, side_w, stride, reach_w) * dilation_w
+        pixel, row_step = stride * dilation_w * part, stride * columns * part
+        if lines == 1:  # along the columns
+            row_step = pixel
+        iw = left * step_w * stride * dilation_w + origin_w
         # What lies outside of the image stays zero, slice after slice.
         fill_line(local, local_start, rows * columns * part, 0)
         for i in range(images):
             image, phase = (first + i) // dilation_h, (first + i) % dilation_h
-            ih = top * step * stride * dilation_h + phase + origin_h
+            ih = top * step_h * stride * dilation_h + phase + origin_h
             if dilation_h > 1:  # nor is every phase inside where another is
                 fill_line(local, local_start, rows * columns * part, 0)
             for c in range(0, channels, part):
@@ -157,15 +169,15 @@ def loader(filtering: Filtering, factor: str, **options: Any) -> Callable[..., N
                 tiles = out_start + i * height * dilation_w * across * line
                 for row in range(height):
                     for column in range(dilation_w):
-                        for place in range(pieces * pieces):
-                            corner = row * step * stride * columns + column
+                        for place in range(places(pieces, lines)):
+                            corner = row * step_h * stride * columns + column
                             if pieces > 1:
-                                piece_h, piece_w = piece_at(place, pieces, whole)
+                                piece_h, piece_w = piece_at(place, pieces, whole, lines)
                                 corner += piece_start(piece_h, stride, taps, whole) * columns
                                 corner += piece_start(piece_w, stride, taps, whole) * dilation_w
                             transform(
                                 across, part // lanes(source), local, local_start + corner * part,
-                                stride * columns * part, pixel, step * pixel,
+                                row_step, pixel, step_w * pixel,
                                 out, tiles + place * piece_step + c,
                                 points * point_step, point_step, line,
                             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Windows that minimal filtering cuts into pieces of a few taps, on either axis.
+"""Windows that minimal filtering cuts into pieces of a few taps, on either axis, or on one.
 
 A strided window sees each phase of an image through every n-th tap; a large one is some that are
 side by side. All pieces have the same tiles, and their sums are added up: each has source channels
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from fastscratch.kernels.geometry import pieces_of
 from fastscratch.kernels.numba_jit.compile import inner
+from fastscratch.types import Pair
 
 
 def first_tap(piece: int, stride: int, taps: int, whole: int) -> int:
@@ -41,16 +42,47 @@ def cut_window(window: int, stride: int) -> Cut:
     return Cut(window, stride, taps, pieces, window - pieces * (taps - 1))
 
 
+ALONG_COLUMNS, ALONG_ROWS = 1, 2
+"""How tiles lie that are lines; 0 where they have two axes."""
+
+
+def lines_of(kernel_size: Pair) -> int:
+    """How the tiles of a window lie."""
+    if min(kernel_size) > 1:
+        return 0
+    return ALONG_COLUMNS if kernel_size[0] == 1 else ALONG_ROWS
+
+
+def on_axes(along: int, across: int, lines: int) -> Pair:
+    """A number for the rows and one for the columns: that of an axis which is transformed, or not.
+
+    Examples
+    --------
+    >>> on_axes(4, 1, 0), on_axes(4, 1, ALONG_COLUMNS), on_axes(4, 1, ALONG_ROWS)
+    ((4, 4), (1, 4), (4, 1))
+    """
+    return (across if lines == 1 else along), (across if lines == 2 else along)
+
+
+def places_of(pieces: int, lines: int) -> int:
+    """Pieces of a window on all axes."""
+    return pieces if lines else pieces * pieces
+
+
 piece_start = inner(first_tap)
+axes = inner(on_axes)
+places = inner(places_of)
 
 
 @inner
-def piece_at(place: int, pieces: int, whole: int) -> tuple[int, int]:
+def piece_at(place: int, pieces: int, whole: int, lines: int) -> tuple[int, int]:
     """Which piece is at a place, as its indices along the rows and the columns.
 
     First those whose rows, but not columns, have all taps, then those with all taps on both axes,
-    on the columns alone, and on neither.
+    on the columns alone, and on neither; of lines, those with all taps, then the others.
     """
+    if lines > 0:
+        return (place, 0) if lines == 2 else (0, place)
     some = pieces - whole
     if place < whole * some:
         return place // some, whole + place % some
@@ -77,8 +109,10 @@ def values_at(point: int, points: int) -> tuple[int, int]:
 
 
 @inner
-def places_at(point: int, points: int, pieces: int, whole: int) -> tuple[int, int]:
+def places_at(point: int, points: int, pieces: int, whole: int, lines: int) -> tuple[int, int]:
     """The pieces with a part in the sum at a point, from the first to the end."""
+    if lines > 0:
+        return 0, whole if point == 3 else pieces
     row, column = values_at(point, points)
     first, end = 0, pieces * pieces
     if row == 3:

@@ -19,6 +19,9 @@ and the error is about that of F(2x2, 3x3). Six values of an axis are a product 
 any two lengths that come to seven, so that this is F(4x4, 3x3) and F(3x3, 4x4); the image's part is
 the same for both.
 
+Windows of a single row or column have lines for tiles: their programs are applied along one axis,
+and its values are the points.
+
 Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016), section 4; Meng and
 Brothers, "Efficient Winograd convolution via integer arithmetic" (2019).
 """
@@ -34,7 +37,7 @@ Gather = Callable[[Sequence[Any]], list[list[Any]]]
 
 
 class Meeting(NamedTuple):
-    """How the values of two axes become points, where these are others."""
+    """How the values of the axes become points, where these are others."""
 
     points: int
     source: Spread
@@ -61,6 +64,8 @@ class Filtering(NamedTuple):
     sums: Program
     """G' s: from sums at the points to taps."""
     meeting: Meeting | None = None
+    lines: bool = False
+    """Whether tiles have but one axis: F(m, taps)."""
 
     @property
     def side(self) -> int:
@@ -230,7 +235,8 @@ REAL, RE, IM = (0, 1, 2, 5), 3, 4
 """Which values of an axis of ``gauss`` are real, and the parts of the complex one."""
 
 Pair = Callable[[Any, Any], list[Any]]
-"""Three points of a complex value.
+Whole = Callable[[Any, Any, Any], tuple[Any, Any]]
+"""Three points of a complex value, and the way back.
 
 Of an image's z and weights w, z times the conjugate of w is (p0 + p1) + (p0 - p2)i with
 p0 = (re z + im z) re w, p1 = im z (im w - re w) and p2 = re z (re w + im w).
@@ -260,7 +266,7 @@ def _spread(pair: Pair, scale: float = 1.0) -> Spread:
     return spread
 
 
-def _gather(pair: Callable[[Any, Any, Any], tuple[Any, Any]], scale: float = 1.0) -> Gather:
+def _gather(pair: Whole, scale: float = 1.0) -> Gather:
     """The way back of `_spread`."""
 
     def gather(points: Sequence[Any]) -> list[list[Any]]:
@@ -286,18 +292,68 @@ def _gather(pair: Callable[[Any, Any, Any], tuple[Any, Any]], scale: float = 1.0
     return gather
 
 
+_PARTS: dict[str, Pair] = {
+    "source": lambda re, im: [re + im, im, re],
+    "weight": lambda re, im: [re, im - re, re + im],
+    "gradient": lambda re, im: [re + im, re, -im],
+}
+_WHOLES: dict[str, Whole] = {
+    "output": lambda p0, p1, p2: (p0 + p1, p0 - p2),
+    "sums": lambda p0, p1, p2: ((p0 - p1) + p2, p1 + p2),
+}
+
 _MEETING = Meeting(
     46,
-    source=_spread(lambda re, im: [re + im, im, re]),
-    weight=_spread(lambda re, im: [re, im - re, re + im], 0.5),
-    output=_gather(lambda p0, p1, p2: (p0 + p1, p0 - p2)),
-    gradient=_spread(lambda re, im: [re + im, re, -im]),
-    sums=_gather(lambda p0, p1, p2: ((p0 - p1) + p2, p1 + p2), 0.5),
+    source=_spread(_PARTS["source"]),
+    weight=_spread(_PARTS["weight"], 0.5),
+    output=_gather(_WHOLES["output"]),
+    gradient=_spread(_PARTS["gradient"]),
+    sums=_gather(_WHOLES["sums"], 0.5),
 )
 
-FILTERINGS = (
+
+def _spread_line(pair: Pair) -> Spread:
+    """The values of a line, a column of them, as points."""
+
+    def spread(rows: Sequence[Sequence[Any]]) -> list[Any]:
+        values = [row[0] for row in rows]
+        if len(values) == 4:
+            return values
+        return [values[k] for k in REAL] + pair(values[RE], values[IM])
+
+    return spread
+
+
+def _gather_line(pair: Whole) -> Gather:
+    """The way back."""
+
+    def gather(points: Sequence[Any]) -> list[list[Any]]:
+        values = list(points)
+        if len(points) > 4:
+            values[RE], values[IM] = pair(*points[4:])
+            values[5:] = [points[3]]
+        return [[value] for value in values]
+
+    return gather
+
+
+def _line(filtering: Filtering) -> Filtering:
+    """The same along one axis."""
+    spreads = {factor: _spread_line(pair) for factor, pair in _PARTS.items()}
+    gathers = {factor: _gather_line(pair) for factor, pair in _WHOLES.items()}
+    points = 7 if filtering.meeting else filtering.side
+    return filtering._replace(lines=True, meeting=Meeting(points, **spreads, **gathers))
+
+
+_RECTANGLES = (
     {("winograd4", 3): Filtering(4, 3, _source_4, _weight_4, _output_4, _gradient_4, _sums_4)}
     | {("winograd2", taps): _winograd2(taps) for taps in (2, 3)}
     | {("gauss", taps): _gauss(taps) for taps in (3, 4)}
 )
-"""By the algorithm's name and the taps of a window, or of its pieces."""
+
+FILTERINGS = {(*key, False): filtering for key, filtering in _RECTANGLES.items()} | {
+    (*key, True): _line(filtering)
+    for key, filtering in _RECTANGLES.items()
+    if key[0] != "winograd4"
+}
+"""By the algorithm's name, the taps of a window, or of its pieces, and whether tiles are lines."""

@@ -4,10 +4,11 @@ Both forms work on vectors along the last axis (channels), whatever else an arra
 
     transform       dst[t, i, j, :] = program along i (program along j (src[t, i, j, :]))
                     with points of its own on either side: dst[t, 0, point, :], src[t, 0, point, :]
+                    of lines, along i alone
     tile_product    out[r, :]   (+)= sum over k of a[r*a_row + k*a_k]*b[k, :]
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ _INT = ir.IntType(64)
 
 
 class Transform(NamedTuple):
-    """A program applied along both axes of square blocks of vectors."""
+    """A program applied along both axes of square blocks of vectors, or along lines of them."""
 
     program: Program
     side: int
@@ -49,6 +50,12 @@ class Transform(NamedTuple):
     """The way back: what takes a row of all points to the values of both axes."""
     points: int = 0
     """So many of them."""
+    lines: bool = False
+
+    @property
+    def columns(self) -> int:
+        """Columns of a block."""
+        return 1 if self.lines else self.side
 
     @property
     def rows(self) -> int:
@@ -58,7 +65,11 @@ class Transform(NamedTuple):
     @property
     def line(self) -> int:
         """What stands in a row of it."""
-        return self.points if self.gather else self.side
+        return self.points if self.gather else self.columns
+
+    def along_row(self, row: Sequence[Any]) -> list[Any]:
+        """The program along the second axis, where there is one."""
+        return list(row) if self.lines else self.program(row)
 
 
 def kind_of(filtering: Filtering, factor: str, **options: Any) -> Transform:
@@ -66,7 +77,7 @@ def kind_of(filtering: Filtering, factor: str, **options: Any) -> Transform:
     side = {"weight": filtering.taps, "gradient": filtering.step}.get(factor, filtering.side)
     meeting = filtering.meeting and getattr(filtering.meeting, factor)
     way = "gather" if factor in ("output", "sums") else "spread"
-    options |= {way: meeting, "points": filtering.points}
+    options |= {way: meeting, "points": filtering.points, "lines": filtering.lines}
     return Transform(getattr(filtering, factor), side, **options)
 
 
@@ -192,17 +203,17 @@ def make_transform(kind: Transform, vector_bytes: int, fused: bool) -> Any:
                     pixels: list[Value] = []
                     if kind.gather:
                         columns = gathered(first, kind.gather)
-                    for j in range(len(columns), kind.side):
+                    for j in range(len(columns), kind.columns):
                         seen, transformed = column(first, j)
                         pixels += seen
                         columns.append(transformed)
-                    last = columns[kind.side - kind.shared :]
+                    last = columns[kind.columns - kind.shared :]
                     for places, values in zip(kept, last, strict=True):
                         for place, value in zip(places, values, strict=True):
                             builder.store(value.value, place)
                     constant = kind.added and load(at(first, kind.rows, src_row, 0, src_col))
                     count_of_rows = 1 if kind.spread else len(columns[0])
-                    rows: Any = (kind.program(row) for row in zip(*columns, strict=True))
+                    rows: Any = (kind.along_row(row) for row in zip(*columns, strict=True))
                     for i, row in enumerate([kind.spread(list(rows))] if kind.spread else rows):
                         for j, result in enumerate(row):
                             value = result + constant if kind.added else result
@@ -258,7 +269,7 @@ def make_plain_transform(kind: Transform) -> Callable[..., None]:
             ]
             values = kind.gather(block[0]) if kind.gather else block
             columns = [kind.program(column) for column in zip(*values, strict=True)]
-            rows = [kind.program(row) for row in zip(*columns, strict=True)]
+            rows = [kind.along_row(row) for row in zip(*columns, strict=True)]
             if kind.spread:
                 rows = [kind.spread(rows)]
             if kind.added:

@@ -42,11 +42,16 @@ from fastscratch.kernels.numba_jit.winograd_blocks import (
     slice_line,
 )
 from fastscratch.kernels.numba_jit.winograd_pieces import (
+    axes,
     cut_window,
+    lines_of,
+    on_axes,
     piece_at,
     piece_channels,
     piece_start,
+    places,
     places_at,
+    places_of,
 )
 from fastscratch.kernels.numba_jit.winograd_points import FILTERINGS
 from fastscratch.kernels.numba_jit.winograd_tile import kind_of, product_of, transform_by
@@ -81,11 +86,13 @@ class Extents(NamedTuple):
     """Where the first window begins in x."""
     dilation_h: int
     dilation_w: int
-    window: int
+    window_h: int
+    window_w: int
     stride: int
     pieces: int
     whole: int
-    """As in `winograd_pieces.Cut`."""
+    lines: int
+    """As in `winograd_pieces`."""
     images: int
     batches: int
     blocks_h: int
@@ -115,8 +122,8 @@ class Plan(NamedTuple):
     adding: Constants
     gathering: Constants
     """Extents for the two drivers."""
-    taps: int
-    """Of a piece of the windows, along an axis."""
+    filtering: tuple[str, int, bool]
+    """By which `FILTERINGS` has it."""
     vectors: int
     """Of a panel."""
     work: int
@@ -133,32 +140,36 @@ class Plan(NamedTuple):
 
 
 def plan(
-    algorithm: str, window: int, stride: int, dout: tuple[int, ...], x: tuple[int, ...],
+    algorithm: str, window: Pair, stride: int, dout: tuple[int, ...], x: tuple[int, ...],
     padding: Padding, dilation: Pair, groups: int, dtype: np.dtype[np.floating],
 ) -> Plan:  # fmt: skip
     """Ranges that fit the cache, and slots for enough tasks."""
     C, OC = x[1] // groups, dout[1] // groups
-    cut = cut_window(window, stride)
-    filtering = FILTERINGS[algorithm, cut.taps]
+    cut, lines = cut_window(max(window), stride), lines_of(window)
+    key = algorithm, cut.taps, lines > 0
+    filtering = FILTERINGS[key]
+    dilation = (dilation[0] if window[0] > 1 else 1), (dilation[1] if window[1] > 1 else 1)
     m, points, side = filtering.step, filtering.points, SLICE_BYTES // dtype.itemsize
+    m_h, m_w = on_axes(m, 1, lines)
+    window_taps, all_pieces = window[0] * window[1], places_of(cut.pieces, lines)
     vectors = 1 if lanes_of(dtype) >= OC else 2
     width = vectors * lanes_of(dtype)
     panels = -(-OC // width)
-    b = cut_tiles(dout[0], dout[2], dout[3], dilation, m, TILES[algorithm])
-    work = dout[0] * groups * C * OC * -(-dout[2] // m) * -(-dout[3] // m) * points
-    work *= cut.pieces**2
+    b = cut_tiles(dout[0], dout[2], dout[3], dilation, (m_h, m_w), TILES[algorithm])
+    work = dout[0] * groups * C * OC * -(-dout[2] // m_h) * -(-dout[3] // m_w) * points
+    work *= all_pieces
     ranges, panel_ranges = -(-C // RANGE), min(-(-OC // RANGE), panels)
     unit = side if cut.pieces > 1 else 1
     if cut.pieces > 1:
-        ranges = min(-(-C * cut.pieces**2 // PIECES_RANGE), -(-C // side))
-    dw_bytes = groups * panels * width * C * window**2 * dtype.itemsize
+        ranges = min(-(-C * all_pieces // PIECES_RANGE), -(-C // side))
+    dw_bytes = groups * panels * width * C * window_taps * dtype.itemsize
     slots = -(-wanted_tasks(work) // (groups * ranges * panel_ranges))
     slots = max(min(slots, b.blocks, PARTIAL_BYTES // dw_bytes), 1)
     units = -(-C // unit)
     channels = min(-(-units // ranges) * unit, C)
     most_panels = -(-panels // panel_ranges)
     piece = piece_channels(channels, cut.pieces, side)
-    rows = cut.pieces**2 * piece
+    rows = all_pieces * piece
     line = slice_line(rows - piece + -(-channels // side) * side, dtype)
     gradient_line = slice_line(most_panels * width, dtype)
     source_step = odd_lines(b.tiles * line, dtype.itemsize)
@@ -166,14 +177,14 @@ def plan(
     sums_step = odd_lines(most_panels * rows * width, dtype.itemsize)
     extents = Extents._make((
         dout[0], groups, C, OC, *x[2:], *dout[2:], -padding[0], -padding[2], *dilation,
-        window, stride, cut.pieces, cut.whole,
+        *window, stride, cut.pieces, cut.whole, lines,
         b.images, b.batches, b.blocks_h, b.blocks_w, ranges, panel_ranges, unit, rows, width, slots,
         line, gradient_line, source_step, gradient_step, sums_step,
     ))  # fmt: skip
-    local = side * b.pixels(m, filtering.side, cut)
+    local = side * b.pixels((m_h, m_w), filtering.side, cut, lines)
     return Plan(
-        Constants(extents), Constants(Slots(groups, C, OC, window**2, slots, width)),
-        cut.taps, vectors, work,
+        Constants(extents), Constants(Slots(groups, C, OC, window_taps, slots, width)),
+        key, vectors, work,
         slots * dw_bytes // dtype.itemsize, slots * groups * panels * width,
         # D: behind the points lies the sum of a tile's gradient.
         local, local, points * source_step, (points + 1) * gradient_step,
@@ -182,11 +193,12 @@ def plan(
 
 
 @cache
-def correlate_tiles(algorithm: str, taps: int, vectors: int) -> Driver:
-    """The driver of an algorithm, for pieces of so many taps and panels of so many vectors."""
-    filtering = FILTERINGS[algorithm, taps]
+def correlate_tiles(algorithm: str, taps: int, lines: bool, vectors: int) -> Driver:
+    """The driver of a filtering, for pieces of so many taps and panels of so many vectors."""
+    filtering = FILTERINGS[algorithm, taps, lines]
     m, points, row_of_points = filtering.step, filtering.points, filtering.line
-    load_source = loader(filtering, "source", shared=taps - 1)
+    columns_of_taps = 1 if lines else taps
+    load_source = loader(filtering, "source", shared=columns_of_taps - 1)
     load_gradient = loader(filtering, "gradient", summed=True)
     transform_sums = transform_by(kind_of(filtering, "sums"))
     multiply = _multiplier(vectors)
@@ -196,7 +208,8 @@ def correlate_tiles(algorithm: str, taps: int, vectors: int) -> Driver:
         turned: Out, local: Out, sources: Out, gradients: Out, sums: Out, line: Out, e: Extents,
     ) -> None:  # fmt: skip
         """The sums of each slot of blocks, for each group and pair of ranges."""
-        width, window = e.width, e.window * e.window
+        width, window = e.width, e.window_h * e.window_w
+        m_h, m_w = axes(m, 1, e.lines)
         side = SLICE_BYTES // x.itemsize
         all_panels = (e.OC + width - 1) // width
         units = e.batches * e.blocks_h * e.blocks_w
@@ -232,7 +245,7 @@ def correlate_tiles(algorithm: str, taps: int, vectors: int) -> Driver:
             first_unit = units * slot // e.slots
             for unit in range(first_unit, units * (slot + 1) // e.slots):
                 batch, top, left, height, across = find_block(
-                    unit, e.OH, e.OW, e.dilation_h, e.dilation_w, m, e.blocks_h, e.blocks_w
+                    unit, e.OH, e.OW, m_h * e.dilation_h, m_w * e.dilation_w, e.blocks_h, e.blocks_w
                 )
                 n = batch * e.images
                 images = min(e.images, e.N * e.dilation_h - n)
@@ -241,7 +254,7 @@ def correlate_tiles(algorithm: str, taps: int, vectors: int) -> Driver:
                     x, (group * e.C + c_start) * e.H * e.W, e.groups * e.C * e.H * e.W, n, images,
                     e.H, e.W, channels,
                     e.origin_h, e.origin_w, e.dilation_h, e.dilation_w, top, left,
-                    height, across, e.stride, e.pieces, e.whole, piece,
+                    height, across, e.stride, e.pieces, e.whole, e.lines, piece,
                     turned, turned_start, local, local_start,
                     sources, sources_start, e.line, e.source_step,
                 )  # fmt: skip
@@ -249,11 +262,11 @@ def correlate_tiles(algorithm: str, taps: int, vectors: int) -> Driver:
                     dout, (group * e.OC + oc_start) * e.OH * e.OW,
                     e.groups * e.OC * e.OH * e.OW, n, images, e.OH, e.OW,
                     oc_stop - oc_start, 0, 0, e.dilation_h, e.dilation_w, top, left,
-                    height, across, 1, 1, 1, 0, turned, turned_start, local, local_start,
+                    height, across, 1, 1, 1, e.lines, 0, turned, turned_start, local, local_start,
                     gradients, gradients_start, e.gradient_line, e.gradient_step,
                 )  # fmt: skip
                 for point in range(points):
-                    first, stop = places_at(point, points, e.pieces, e.whole)
+                    first, stop = places_at(point, points, e.pieces, e.whole, e.lines)
                     multiply(
                         count, first * piece, stop * piece, panels,
                         sources, sources_start + point * e.source_step,
@@ -276,16 +289,16 @@ def correlate_tiles(algorithm: str, taps: int, vectors: int) -> Driver:
                     transform_sums(
                         channels, vectors, sums, source,
                         row_of_points * e.sums_step, e.sums_step, width,
-                        partial, target, taps * width, width, window * width,
+                        partial, target, columns_of_taps * width, width, window * width,
                     )  # fmt: skip
                     continue
-                for place in range(e.pieces * e.pieces):
-                    row, column = piece_at(place, e.pieces, e.whole)
+                for place in range(places(e.pieces, e.lines)):
+                    row, column = piece_at(place, e.pieces, e.whole, e.lines)
                     for c in range(channels):
                         transform_sums(
                             1, vectors, sums, source + (place * piece + c) * width,
                             row_of_points * e.sums_step, e.sums_step, width,
-                            line, line_start, taps * width, width, 0,
+                            line, line_start, columns_of_taps * width, width, 0,
                         )  # fmt: skip
                         _put_piece(
                             line, line_start, taps, row, column,
@@ -293,7 +306,8 @@ def correlate_tiles(algorithm: str, taps: int, vectors: int) -> Driver:
                         )  # fmt: skip
             task = take(queue)
 
-    return driver(correlate, f"{algorithm}{taps}" + "single" * (vectors == 1))
+    variant = f"{algorithm}{taps}" + "line" * lines + "single" * (vectors == 1)
+    return driver(correlate, variant)
 
 
 def _multiplier(vectors: int) -> Callable[..., None]:
@@ -341,9 +355,9 @@ def _put_piece(
     """The taps of a piece of the windows, for a channel, to their places."""
     top = piece_start(row, e.stride, taps, e.whole)
     left = piece_start(column, e.stride, taps, e.whole)
-    for kh in range(taps - int(row >= e.whole)):
-        for kw in range(taps - int(column >= e.whole)):
-            tap = (top + kh * e.stride) * e.window + left + kw * e.stride
-            copy_line(
-                piece, start + (kh * taps + kw) * e.width, weights, target + tap * e.width, e.width
-            )
+    taps_h, taps_w = axes(taps, 1, e.lines)
+    for kh in range(taps_h - int(row >= e.whole)):
+        for kw in range(taps_w - int(column >= e.whole)):
+            tap = (top + kh * e.stride) * e.window_w + left + kw * e.stride
+            source = start + (kh * taps_w + kw) * e.width
+            copy_line(piece, source, weights, target + tap * e.width, e.width)

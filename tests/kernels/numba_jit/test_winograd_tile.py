@@ -15,10 +15,10 @@ needs_jit = pytest.mark.skipif(not compiling.JIT, reason="an intrinsic needs the
 
 WIDTHS = [(16, 6), (32, 6), (64, 14)]
 KINDS = {
-    f"{factor}_{name}_{taps}": kind_of(filtering, factor, **options)
-    for (name, taps), filtering in FILTERINGS.items()
+    f"{factor}_{name}_{taps}{'_line' * lines}": kind_of(filtering, factor, **options)
+    for (name, taps, lines), filtering in FILTERINGS.items()
     for factor, options in (
-        ("source", {"shared": taps - 1}),
+        ("source", {"shared": 0 if lines else taps - 1}),
         ("weight", {}),
         ("output", {"added": True}),
         ("gradient", {"summed": True}),
@@ -83,7 +83,7 @@ def test_transform(width, name):
     side = 2 * width[0] // np.dtype(dtype).itemsize
     src = 16 * rng.integers(-4, 5, 5000).astype(dtype)
     plain = winograd_tile.make_plain_transform(kind)
-    step = kind.side - kind.shared
+    step = kind.columns - kind.shared
     row = 7 * side if kind.spread is None else 46 * side
     for count, src_row, src_col in [(1, 9 * side, side + 1), (3, -3, -1), (0, 1, 1)]:
         out, ref = np.zeros((2, 3 + 3 * 7 * row), dtype)
@@ -98,14 +98,15 @@ def test_transform(width, name):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_the_plain_transform_is_the_product_of_three_matrices(name):
-    """Between those of the axes, and what takes both to the points and back."""
+    """Between those of the axes, and what takes both to the points and back. Lines have one."""
     kind = KINDS[name]
     matrix = matrix_of(kind.program, kind.side)
+    across = np.eye(1) if kind.lines else matrix
     width = vectors.lanes_of(np.dtype(np.float32))
     rng = np.random.default_rng(0)
     src = rng.integers(-9, 9, (kind.rows + 1, kind.line, width)).astype(np.float32)
     values = np.array(kind.gather(src[0]) if kind.gather else src[: kind.rows])
-    ref = np.einsum("ia,abv,jb->ijv", matrix, values, matrix)
+    ref = np.einsum("ia,abv,jb->ijv", matrix, values, across)
     ref = np.array([kind.spread(ref)] if kind.spread else ref) + kind.added * src[kind.rows, 0]
     rows, columns = ref.shape[:2]
     dst = np.zeros((rows + 1, columns, width), np.float32)
@@ -118,9 +119,9 @@ def test_the_plain_transform_is_the_product_of_three_matrices(name):
 
 
 def at_points(filtering, factor, block):
-    """A factor of both axes, at the points."""
+    """A factor of both axes, or of a line, at the points."""
     matrix = matrix_of(getattr(filtering, factor), len(block))
-    values = matrix @ block @ matrix.T
+    values = matrix @ block if filtering.lines else matrix @ block @ matrix.T
     meeting = filtering.meeting
     return np.array(getattr(meeting, factor)(values)) if meeting else values.ravel()
 
@@ -131,7 +132,8 @@ def of_points(filtering, factor, points):
     matrix = matrix_of(getattr(filtering, factor), side)
     meeting = filtering.meeting
     values = getattr(meeting, factor)(points) if meeting else points.reshape(side, side)
-    return matrix @ np.array(values) @ matrix.T
+    result = matrix @ np.array(values)
+    return result if filtering.lines else result @ matrix.T
 
 
 def correlate(image, window):
@@ -140,15 +142,16 @@ def correlate(image, window):
                      window)  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "taps"), FILTERINGS)
+@pytest.mark.parametrize(("name", "taps", "lines"), FILTERINGS)
 @pytest.mark.parametrize("whole", [True, False])
-def test_the_programs_filter(name, taps, whole):
+def test_the_programs_filter(name, taps, lines, whole):
     """Outputs and both ways back: exact for whole numbers where that is promised."""
-    filtering = FILTERINGS[name, taps]
+    filtering = FILTERINGS[name, taps, lines]
     rng = np.random.default_rng(0)
     d, g, dy = (
-        rng.integers(-9, 9, (n, n)).astype(float) if whole else rng.standard_normal((n, n))
+        rng.integers(-9, 9, shape).astype(float) if whole else rng.standard_normal(shape)
         for n in (filtering.side, taps, filtering.step)
+        for shape in [(n, 1 if lines else n)]
     )
     source = at_points(filtering, "source", d)
     assert source.size == filtering.points
