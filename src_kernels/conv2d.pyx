@@ -31,6 +31,9 @@ from input_columns cimport (
     scatter_columns,
 )
 from phases cimport Phase, phase_of, reaches_all
+from few_filters cimport (
+    FewFilters, fill_few_filters, finish_few_filters, plan_few_filters, sum_few_filters,
+)
 from planes_abreast cimport Abreast, correlate_abreast, plan_abreast
 from tile cimport real
 from weight_gradient cimport (
@@ -409,6 +412,40 @@ cdef void backward_input_of_few(
         memset(p.k_offset, 0, p.table_size)
 
 
+cdef bint few_filters(
+    const Problem* w, const real* dout, const real* x, real* dw, real* db, int num_threads,
+):
+    """The gradient of the weights of few filters, if it goes this way."""
+    cdef FewFilters p
+    p.N, p.G, p.C, p.H, p.W = w.N, w.G, w.C, w.H, w.W
+    p.OC, p.OH, p.OW, p.KH, p.KW = w.OC, w.OH, w.OW, w.KH, w.KW
+    p.stride_h, p.stride_w, p.dilation_h = w.stride_h, w.stride_w, w.dilation_h
+    p.top, p.left, p.x, p.dout = w.top, w.left, x, dout
+    if not plan_few_filters(&p, w.dilation_w, sizeof(real)):
+        return False
+    cdef Py_ssize_t jobs = p.parts * p.G * p.channel_blocks, job
+    cdef int workers = <int> max(1, min(num_threads, jobs))
+    memory = Scratch(p.sums_size + p.table_size + workers * p.workspace_size)
+    p.sums = <void*> <uintptr_t> memory.address
+    p.offset = <Py_ssize_t*> (<char*> p.sums + p.sums_size)
+    p.workspace = <char*> p.sums + p.sums_size + p.table_size
+    with nogil:
+        memset(p.sums, 0, p.sums_size)
+        fill_few_filters(&p)
+        if workers == 1:
+            for job in range(jobs):
+                sum_few_filters(&p, job, 0, dw)
+            for job in range(p.G):
+                finish_few_filters(&p, job, dw, db)
+        else:
+            for job in prange(jobs, schedule="dynamic", num_threads=workers):
+                sum_few_filters(&p, job, threadid(), dw)
+            for job in prange(p.G, schedule="static", num_threads=workers):
+                finish_few_filters(&p, job, dw, db)
+        memset(p.offset, 0, p.table_size)
+    return True
+
+
 cdef void backward_weight(
     const Problem* w, const real* dout, const real* x, real* dw, real* db, int num_threads,
 ):
@@ -423,6 +460,8 @@ cdef void backward_weight(
     p.dilation_h, p.dilation_w = w.dilation_h, w.dilation_w
     p.top, p.left = w.top, w.left
     p.x, p.dout = x, dout
+    if few_filters(w, dout, x, dw, db, num_threads):
+        return
     plan_gradient(&p, sizeof(real))
     cdef Py_ssize_t panels = p.G * p.panels
     cdef Py_ssize_t jobs = p.parts * p.G * p.groups * p.channel_blocks, job

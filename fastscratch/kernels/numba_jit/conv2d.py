@@ -14,6 +14,7 @@ from fastscratch.kernels.numba_jit import (
     correlate_weight,
     correlate_wide,
     depthwise,
+    few_filters,
     input_columns,
     input_gradient,
     planes,
@@ -100,6 +101,13 @@ def conv2d_backward_weight(
             depthwise.correlate_planes_weight(workers, dout, x, dw, db, copy, sums, plan.computing)
         return
     both = workers, movers(workers, plan.partial_size)
+    if isinstance(plan, few_filters.Plan):
+        with Scratch(dtype, plan.partial_size, workers * plan.local_size) as (partial, local, _):
+            run_both(
+                both, few_filters.correlate_weight, (dout, x, partial, local, plan.adding),
+                few_filters.gather, (dw, db, partial, plan.gathering),
+            )  # fmt: skip
+        return
     if plan.pointwise:
         with Scratch(dtype, plan.partial_size, plan.bias_sums_size, workers * plan.turned_size) as (
             partial,
@@ -229,9 +237,12 @@ def _plan_groups(c: Correlation, dtype: np.dtype[np.floating]) -> AnyPlan:
 def _plan_backward_weight(
     dout: tuple[int, ...], x: tuple[int, ...], dw: tuple[int, ...], stride: Pair,
     padding: Padding, dilation: Pair, groups: int, dtype: np.dtype[np.floating],
-) -> correlate_weight.Plan | depthwise.Plan:  # fmt: skip
+) -> correlate_weight.Plan | few_filters.Plan | depthwise.Plan:  # fmt: skip
     """The windows are those of the forward pass."""
+    problem = dout, x, dw, stride, padding, dilation, groups, dtype
     forward = forward_correlation(x, dw, dout, stride, padding, dilation, groups)
-    return depthwise.plan(forward, dtype, weights=True) or correlate_weight.plan(
-        dout, x, dw, stride, padding, dilation, groups, dtype
+    return (
+        depthwise.plan(forward, dtype, weights=True)
+        or few_filters.plan(*problem)
+        or correlate_weight.plan(*problem)
     )
