@@ -44,6 +44,7 @@ from fastscratch.kernels.numba_jit.winograd_blocks import (
     slice_line,
 )
 from fastscratch.kernels.numba_jit.winograd_pieces import (
+    ALONG_COLUMNS,
     axes,
     cut_window,
     lines_of,
@@ -348,7 +349,7 @@ def drivers(algorithm: str, taps: int, lines: bool, vectors: int) -> Drivers:
                         across, vectors, products, products_start + source * line + place * width,
                         row_of_points * e.product_step, e.product_step, -line,
                         sums, sums_start + first * width,
-                        (step_w if e.lines == 1 else row_step) * width, step_w * width,
+                        (step_w if e.lines == ALONG_COLUMNS else row_step) * width, step_w * width,
                         -m_w * step_w * width,
                     )  # fmt: skip
             first_row = row + phase

@@ -19,6 +19,7 @@ from fastscratch.kernels.numba_jit.compile import inner
 from fastscratch.kernels.numba_jit.vectors import copy_line, fill_line, lanes
 from fastscratch.kernels.numba_jit.window import transpose
 from fastscratch.kernels.numba_jit.winograd_pieces import (
+    ALONG_COLUMNS,
     Cut,
     axes,
     on_axes,
@@ -148,7 +149,7 @@ def loader(filtering: Filtering, factor: str, **options: Any) -> Callable[..., N
         rows = seen_pixels(height, step_h, side_h, stride, reach_h)
         columns = seen_pixels(across, step_w, side_w, stride, reach_w) * dilation_w
         pixel, row_step = stride * dilation_w * part, stride * columns * part
-        if lines == 1:  # along the columns
+        if lines == ALONG_COLUMNS:  # the axis that is transformed
             row_step = pixel
         iw = left * step_w * stride * dilation_w + origin_w
         # What lies outside of the image stays zero, slice after slice.

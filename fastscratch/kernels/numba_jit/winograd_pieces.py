@@ -61,7 +61,7 @@ def on_axes(along: int, across: int, lines: int) -> Pair:
     >>> on_axes(4, 1, 0), on_axes(4, 1, ALONG_COLUMNS), on_axes(4, 1, ALONG_ROWS)
     ((4, 4), (1, 4), (4, 1))
     """
-    return (across if lines == 1 else along), (across if lines == 2 else along)
+    return (across if lines == ALONG_COLUMNS else along), (across if lines == ALONG_ROWS else along)
 
 
 def places_of(pieces: int, lines: int) -> int:
@@ -82,7 +82,7 @@ def piece_at(place: int, pieces: int, whole: int, lines: int) -> tuple[int, int]
     on the columns alone, and on neither; of lines, those with all taps, then the others.
     """
     if lines > 0:
-        return (place, 0) if lines == 2 else (0, place)
+        return (place, 0) if lines == ALONG_ROWS else (0, place)
     some = pieces - whole
     if place < whole * some:
         return place // some, whole + place % some
